@@ -1,0 +1,88 @@
+"""Make `mllctl_data/wordnet/nouns.parquet` from the WordNet 3.0 database files.
+
+Takes the folder of Debian's `wordnet-base` (`data.noun`, `index.noun`, `lexnames`
+are Princeton's own formats, described in wndb(5WN)) and writes one row a noun
+synset, in offset order. Run by `make demo-assets`, never at run time.
+
+    python assets/wordnet.py /usr/share/wordnet
+"""
+
+import argparse
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TARGET = Path(__file__).parents[1] / "data" / "mllctl_data" / "wordnet" / "nouns.parquet"
+
+# lexnames(5WN), the noun files: number -> name.
+LEXICOGRAPHER_FILES = dict(
+    enumerate(
+        "Tops act animal artifact attribute body cognition communication event feeling food group location "
+        "motive object person phenomenon plant possession process quantity relation shape state substance time".split(),
+        start=3,
+    )
+)
+
+SCHEMA = pa.schema(
+    [
+        ("offset", pa.uint32()),
+        ("synset", pa.string()),
+        ("lemmas", pa.list_(pa.string())),
+        ("senses", pa.list_(pa.uint8())),  # of each lemma: which of its senses this synset is, from 1
+        ("definition", pa.string()),
+        ("hypernyms", pa.list_(pa.uint32())),
+        ("lexname", pa.dictionary(pa.int8(), pa.string())),
+    ]
+)
+
+
+def sense_numbers(index: Path) -> dict[tuple[str, int], int]:
+    """Return (lemma, offset) -> sense number, counted from 1 in the order of frequency."""
+    senses = {}
+    for line in index.read_text().splitlines():
+        if line.startswith(" "):
+            continue
+        fields = line.split()
+        lemma, count = fields[0], int(fields[2])
+        senses.update({(lemma, int(offset)): n for n, offset in enumerate(fields[-count:], start=1)})
+    return senses
+
+
+def parse_synset(line: str, senses: dict[tuple[str, int], int]) -> dict[str, object]:
+    """Read one line of data.noun; instance hypernyms count as hypernyms."""
+    facts, _, gloss = line.partition(" | ")
+    fields = facts.split()
+    offset, words = int(fields[0]), int(fields[3], 16)
+    lemmas = fields[4 : 4 + 2 * words : 2]
+    pointers = fields[5 + 2 * words :]
+    hypernyms = [
+        int(target) for symbol, target in zip(pointers[::4], pointers[1::4], strict=False) if symbol in ("@", "@i")
+    ]
+    head = lemmas[0].lower()
+    return {
+        "offset": offset,
+        "synset": f"{head}.n.{senses[head, offset]:02d}",
+        "lemmas": lemmas,
+        "senses": [senses[lemma.lower(), offset] for lemma in lemmas],
+        "definition": gloss.split('; "')[0].strip().rstrip(";"),
+        "hypernyms": hypernyms,
+        "lexname": LEXICOGRAPHER_FILES[int(fields[1])],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wordnet", type=Path, help="folder with data.noun and index.noun of WordNet 3.0")
+    folder = parser.parse_args().wordnet
+    senses = sense_numbers(folder / "index.noun")
+    lines = (folder / "data.noun").read_text().splitlines()
+    rows = [parse_synset(line, senses) for line in lines if not line.startswith(" ")]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, TARGET, compression="zstd", compression_level=19)
+    print(f"{TARGET}: {table.num_rows} synsets, {TARGET.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

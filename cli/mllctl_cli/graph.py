@@ -1,0 +1,86 @@
+"""`graph build` and `graph show`."""
+
+from typing import Annotated
+
+import typer
+
+import mllctl
+from mllctl.errors import NotInHub, StageMissing
+from mllctl.hub import StoredNode
+from mllctl.hub.writing import change_hub
+from mllctl_cli import render
+from mllctl_cli.options import HubOption, JsonOption, hub_path
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    graph = typer.Typer(no_args_is_help=True, help="The semantic graph: synsets with images, and their ancestors.")
+    graph.command()(build)
+    graph.command()(show)
+    app.add_typer(graph, name="graph")
+
+
+def build(hub: HubOption = None, json: JsonOption = False) -> None:
+    """Build the graph: every synset with sample images, all its ancestors, and the edges between them.
+
+    Example: mllctl graph build --hub ./hub
+    """
+    from mllctl.graph import with_ancestors, wordnet
+
+    path = hub_path(hub)
+    with change_hub(path) as change:
+        with mllctl.Hub.open(path) as opened:
+            given = [node.synset for node in opened.nodes()]
+        if not given:
+            raise StageMissing("the hub has no images to build a graph from", "mllctl images add DIR --domain NAME")
+        nouns = wordnet()
+        new = change.set_graph(with_ancestors((nouns.senses(synset)[0].wnid for synset in given), nouns))
+    with mllctl.Hub.open(path) as opened:
+        facts = {"version": opened.graph_version(), "nodes": len(opened.nodes()), "edges": len(opened.edges())}
+    if json:
+        render.print_json({**facts, "changed": new})
+        return
+    render.print_line(f"graph version {facts['version']}: {facts['nodes']} nodes, {facts['edges']} edges")
+    render.say("next: `mllctl index build`" if new else "nothing new")
+
+
+def show(
+    node: Annotated[str | None, typer.Argument(help="A synset such as dog.n.01; all nodes without it.")] = None,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a node with its parents, children and number of images, or list all nodes.
+
+    Example: mllctl graph show dog.n.01
+    """
+    with mllctl.Hub.open(hub_path(hub)) as opened:
+        nodes, edges = opened.nodes(), opened.edges()
+    if node is None:
+        _show_all(nodes, json)
+        return
+    found = next((known for known in nodes if known.synset == node), None)
+    if found is None:
+        close = [known.synset for known in nodes if known.name == node.split(".")[0].replace("_", " ")][:3]
+        raise NotInHub("node", node, close, "`mllctl graph show` lists all")
+    parents = [nodes[parent].synset for parent, child in edges if child == found.node]
+    children = [nodes[child].synset for parent, child in edges if parent == found.node]
+    facts = {
+        "synset": found.synset,
+        "caption": found.caption,
+        "lexname": found.lexname,
+        "images": found.images,
+        "parents": parents,
+        "children": children,
+    }
+    if json:
+        render.print_json(facts)
+        return
+    rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in facts.items()]
+    render.print_table(("", ""), rows)
+
+
+def _show_all(nodes: list[StoredNode], json: bool) -> None:
+    if json:
+        render.print_json([{"synset": n.synset, "images": n.images, "caption": n.caption} for n in nodes])
+        return
+    render.print_table(("node", "images", "caption"), [(n.synset, n.images, n.caption) for n in nodes], ("images",))

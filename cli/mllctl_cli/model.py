@@ -1,0 +1,152 @@
+"""`model add|list|show|remove` and `label`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import mllctl
+from mllctl.backends.protocol import VisionLanguageModel
+from mllctl.errors import InvalidTask
+from mllctl.hub import StoredModel
+from mllctl.hub.writing import change_hub
+from mllctl.label import LabelReport
+from mllctl_cli import render
+from mllctl_cli.options import HubOption, JsonOption, hub_path
+
+SourceArgument = Annotated[
+    str, typer.Argument(help="ARCH/WEIGHTS as open_clip names them, ARCH/path/to/checkpoint, or demo:NAME.")
+]
+NameArgument = Annotated[str, typer.Argument(help="Name of a model, as `model list` shows it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    model = typer.Typer(no_args_is_help=True, help="Models of the hub.")
+    model.command()(add)
+    model.command("list")(list_)
+    model.command()(show)
+    model.command()(remove)
+    app.add_typer(model, name="model")
+    app.command()(label)
+
+
+def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False) -> None:
+    """Load a model once and add its card to the hub; `label` then shows it the images.
+
+    Example: mllctl model add ViT-B-32/laion2b_s34b_b79k --hub ./hub
+    """
+    path = hub_path(hub)
+    with change_hub(path) as change:
+        card = mllctl.load_model(source).card
+        change.add_model(card)
+    if json:
+        render.print_json(dataclasses.asdict(card))
+        return
+    render.print_line(f"{card.name}: {card.parameters / 1e6:.1f} M parameters, {card.image_size} px")
+    render.say(f"next: `mllctl label {card.name}`")
+
+
+def list_(hub: HubOption = None, json: JsonOption = False) -> None:
+    """List the models of a hub with the state of their labels.
+
+    Example: mllctl model list
+    """
+    with mllctl.Hub.open(hub_path(hub)) as opened:
+        models, overall = opened.models(), opened.overall_precision()
+    if json:
+        render.print_json([{**_as_json(m), "mean_precision": overall.get(m.model)} for m in models])
+        return
+    rows = [
+        (
+            m.card.name,
+            m.card.kind,
+            f"{m.card.parameters / 1e6:.1f}",
+            m.card.image_size,
+            m.state,
+            m.labelled,
+            render.percent(overall[m.model]) if m.model in overall else "",
+        )
+        for m in models
+    ]
+    columns = ("model", "kind", "M params", "px", "label", "images", "mean precision")
+    render.print_table(columns, rows, ("M params", "px", "images", "mean precision"))
+
+
+def show(name: NameArgument, hub: HubOption = None, json: JsonOption = False) -> None:
+    """Show everything the hub knows of one model.
+
+    Example: mllctl model show demo/conse-top10
+    """
+    with mllctl.Hub.open(hub_path(hub)) as opened:
+        model = opened.model(name)
+    facts = _as_json(model)
+    if json:
+        render.print_json(facts)
+        return
+    shown = {**facts, "libraries": ", ".join(f"{k} {v}" for k, v in model.card.libraries.items())}
+    render.print_table(("", ""), [(key.replace("_", " "), value) for key, value in shown.items()])
+
+
+def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) -> None:
+    """Remove a model with its label and its embeddings.
+
+    Example: mllctl model remove ViT-B-32/laion2b_s34b_b79k --hub ./hub
+    """
+    path = hub_path(hub)
+    with mllctl.Hub.open(path) as opened:
+        found = opened.model(name)
+    with change_hub(path) as change:
+        change.remove_model(found.card.name)
+    if json:
+        render.print_json({"removed": name})
+        return
+    render.print_line(f"{name} removed")
+
+
+def label(
+    model: Annotated[list[str] | None, typer.Argument(help="Models of the hub by name, or sources to add.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every model of the hub whose label is not complete.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Images shown to the model at once.")] = 64,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show models the sample images they have not seen, and commit their labels.
+
+    Interrupted, the same command goes on where it stopped. Images that cannot be read are reported and skipped (exit
+    code 3).
+
+    Example: mllctl label --all --hub ./hub
+    """
+    if bool(model) == all_:
+        raise InvalidTask("name the models to label, or give --all")
+    path = hub_path(hub)
+    with mllctl.Hub.open(path) as opened:
+        stored = {known.card.name: known for known in opened.models()}
+    sources = [stored[name].card.source if name in stored else name for name in model or []]
+    sources += [known.card.source for known in stored.values() if all_ and known.state != "complete"]
+    reports = [_label(path, source, batch, json) for source in sources]
+    if json:
+        render.print_json([dataclasses.asdict(report) for report in reports])
+    elif not reports:
+        render.say("every label is complete")
+    if any(report.skipped for report in reports):
+        raise typer.Exit(3)
+
+
+def _label(path: Path, source: str, batch: int, json: bool) -> LabelReport:
+    loaded: VisionLanguageModel = mllctl.load_model(source)
+    with render.progress() as progress:
+        report = mllctl.label_model(path, loaded, lambda done, total: progress(loaded.card.name, done, total), batch)
+    for skipped in report.skipped:
+        render.say(f"skipped {skipped.path}: {skipped.reason}")
+    if not json:
+        hits = f"{report.hits} of {report.images} images go to their own node"
+        render.print_line(f"{report.model}: {report.shown} images shown, {hits}")
+    return report
+
+
+def _as_json(model: StoredModel) -> dict[str, object]:
+    facts = dataclasses.asdict(model.card)
+    return {**facts, "state": model.state, "labelled": model.labelled, "missing": model.missing, "unseen": model.unseen}

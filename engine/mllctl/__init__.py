@@ -1,0 +1,47 @@
+"""Label, select and reuse vision-language models.
+
+    graph -> captions -> index --+
+                                 +-> select -> reuse -> evaluate
+    models -> label -> hub ------+
+
+Each word is a module; data goes one way, and imports never go against it. Arithmetic is in
+`kernels`, foreign libraries are in `backends`, SQL is in `hub`; `demo` walks the whole road on
+the images and models that are shipped.
+
+    import mllctl
+
+    with mllctl.Hub.open(mllctl.find_hub()) as hub:
+        selection = mllctl.select_models(hub, ["cat", "dog"], domain="photograph")
+    print(selection.names[selection.single])
+
+Importing this package imports neither torch nor any other heavy library.
+"""
+
+from importlib.metadata import version
+
+from mllctl.backends import load_model
+from mllctl.backends.sentence import sentence_encoder
+from mllctl.errors import MllctlError
+from mllctl.evaluate import evaluate_hub
+from mllctl.hub import Hub, find_hub
+from mllctl.index import build_index
+from mllctl.label import label_model
+from mllctl.reuse import Ensemble, Prediction
+from mllctl.select import Selection, select_models
+
+__all__ = [
+    "Ensemble",
+    "Hub",
+    "MllctlError",
+    "Prediction",
+    "Selection",
+    "build_index",
+    "evaluate_hub",
+    "find_hub",
+    "label_model",
+    "load_model",
+    "select_models",
+    "sentence_encoder",
+]
+
+__version__ = version("mllctl")

@@ -1,0 +1,55 @@
+"""The texts that stand for nodes and classes.
+
+A node's caption is what models are labelled with and what classes are matched to. A class has two
+texts: a caption for matching, which may carry the domain, and a prompt for prediction.
+"""
+
+from collections.abc import Sequence
+
+from mllctl.errors import InvalidTask
+
+PROMPT = "a photo of {}"
+
+
+def node_caption(name: str, definition: str) -> str:
+    """Return the caption of a node. Source: MLL, section 4.1."""
+    return f"{name} which is {definition}"
+
+
+def class_caption(class_: str, domain: str | None = None) -> str:
+    """Return the text a class is matched by.
+
+    The domain goes behind the class: in front of it, it drew classes to nodes of the domain's own
+    words (`satellite image of forest` to satellites and images).
+    """
+    return f"{class_}, {domain}" if domain else class_
+
+
+def class_prompts(classes: Sequence[str], template: str = PROMPT) -> list[str]:
+    """Fill a prompt template with each class.
+
+    Raises:
+        InvalidTask: if the template has no `{}` to fill.
+    """
+    if template.count("{}") != 1:
+        raise InvalidTask(f"template {template!r} must hold {{}} once, where the class goes")
+    return [template.replace("{}", class_) for class_ in classes]
+
+
+def clean_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Check the classes of a task and strip the white space around them.
+
+    Raises:
+        InvalidTask: if there is none, one is empty, or two are the same.
+    """
+    names = [class_.strip() for class_ in classes]
+    if not names:
+        raise InvalidTask("the task has no classes; give one class a line, or --class once for each")
+    first: dict[str, int] = {}
+    for line, name in enumerate(names, start=1):
+        if not name:
+            raise InvalidTask(f"class {line} is empty; remove it or name it")
+        if name in first:
+            raise InvalidTask(f"class {name!r} stands twice, as number {first[name]} and {line}; remove one")
+        first[name] = line
+    return tuple(names)

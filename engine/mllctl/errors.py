@@ -1,0 +1,145 @@
+"""Everything that can go wrong in a way a caller may want to handle.
+
+    MllctlError                 exit code 1
+    ├── HubError                the hub as a whole
+    │   ├── HubNotFound
+    │   ├── HubExists
+    │   ├── HubReadOnly
+    │   ├── HubBusy
+    │   ├── HubDamaged
+    │   └── HubTooNew
+    ├── NotInHub                a model, domain or synset the hub does not hold
+    ├── StageMissing            a stage before this one has not been run, or is older than its input
+    ├── SourceUnreadable        a folder, manifest or class file that cannot be used at all
+    ├── ModelNotLoadable
+    ├── MissingExtra
+    ├── QueryRefused            SQL that fails or is not allowed
+    └── InvalidTask             exit code 2: classes or options that make no task
+
+A wrong argument to a Python function is a ValueError. Each message says what is wrong and what
+to type next; the facts stay on the error as attributes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class MllctlError(Exception):
+    """Any error of ours."""
+
+    exit_code = 1
+
+
+class HubError(MllctlError):
+    """Something is wrong with the hub as a whole."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class HubNotFound(HubError):
+    """There is no hub at the path the caller gave."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"no hub at {path}; create one with `mllctl init {path}`", path)
+
+
+class HubExists(HubError):
+    """The path for a new hub is taken."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} already holds files; choose an empty or new folder", path)
+
+
+class HubReadOnly(HubError):
+    """The bundled demo hub, which has no features and lies among installed files, was to be changed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            "the bundled demo hub is read-only; build one of your own with `mllctl demo build DIR` "
+            "or `mllctl init DIR`, then name it with --hub DIR",
+            path,
+        )
+
+
+class HubBusy(HubError):
+    """Another process is changing this hub."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another process is changing {path}; wait for it, readers are not affected", path)
+
+
+class HubDamaged(HubError):
+    """A file that the manifest names is missing or is not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"hub {path} is damaged: {reason}; restore it from a copy or build it again", path)
+        self.reason = reason
+
+
+class HubTooNew(HubError):
+    """The hub was written under another schema version than this mllctl knows."""
+
+    def __init__(self, path: Path, version: int, known: int) -> None:
+        super().__init__(f"hub {path} has schema version {version}, this mllctl reads {known}; upgrade mllctl", path)
+        self.version = version
+        self.known = known
+
+
+class NotInHub(MllctlError):
+    """A model, domain or synset was named that the hub does not hold."""
+
+    def __init__(self, kind: str, name: str, close: Sequence[str] = (), cure: str = "") -> None:
+        nearest = f"; did you mean {' or '.join(close)}?" if close else ""
+        super().__init__(f"no {kind} {name!r} in this hub{nearest}{cure and '; ' + cure}")
+        self.kind = kind
+        self.name = name
+
+
+class StageMissing(MllctlError):
+    """A stage before this one has not been run, or its result is older than what it was made from."""
+
+    def __init__(self, message: str, command: str) -> None:
+        super().__init__(f"{message}; run `{command}`")
+        self.command = command
+
+
+class SourceUnreadable(MllctlError):
+    """A folder, manifest or file cannot be used at all."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ModelNotLoadable(MllctlError):
+    """A model cannot be built or its weights cannot be found."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"cannot load model {name!r}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class MissingExtra(MllctlError):
+    """A package is needed that a plain install does not bring."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"mllctl needs the {extra!r} extra {purpose}; pip install 'mllctl[{extra}]'")
+        self.extra = extra
+
+
+class QueryRefused(MllctlError):
+    """A query fails or asks for what is not allowed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"query refused: {reason}")
+        self.reason = reason
+
+
+class InvalidTask(MllctlError):
+    """The classes or options that were given make no task."""
+
+    exit_code = 2

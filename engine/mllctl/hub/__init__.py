@@ -1,0 +1,32 @@
+"""The hub: models, graph and labels, a folder of immutable files behind one manifest.
+
+    manifest.py   which files make up the hub now; replaced atomically
+    schema/       the tables of a catalog and of a label, and the views people query
+    finding.py    which hub a caller means
+    reading.py    Hub: create, open, and one function per question
+    writing.py    HubChange: everything that changes a hub, committed as one new generation
+    records.py    what goes in and comes out: frozen dataclasses and arrays
+
+All SQL of mllctl is in this package. A reader holds one generation and is never blocked; a writer
+makes new files beside the old ones and then replaces the manifest. Whatever kills a process leaves
+at most orphans, which the next commit sweeps.
+"""
+
+from mllctl.hub.finding import bundled_hub, cache_folder, find_hub
+from mllctl.hub.reading import Hub
+from mllctl.hub.records import Evidence, Label, LabelInput, StoredDomain, StoredImage, StoredModel, StoredNode, Table
+
+__all__ = [
+    "Evidence",
+    "Hub",
+    "Label",
+    "LabelInput",
+    "StoredDomain",
+    "StoredImage",
+    "StoredModel",
+    "StoredNode",
+    "Table",
+    "bundled_hub",
+    "cache_folder",
+    "find_hub",
+]

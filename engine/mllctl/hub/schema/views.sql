@@ -1,0 +1,67 @@
+-- What `mllctl sql` shows under readable names. `rival_mask`, `image_label`, `label_state`,
+-- `label_node` and `label_made` are unions of the label files with a column `model` in front.
+
+CREATE VIEW model_card AS
+SELECT m.name AS model, m.kind, m.parameters, m.image_size, m.embedding_width, m.logit_scale, m.logit_bias,
+       m.preprocess, m.tokenizer, m.libraries, m.fingerprint, m.source,
+       coalesce(s.images, 0)::UINTEGER AS images, l.graph_version
+  FROM model m
+  LEFT JOIN (SELECT model, sum(bit_count(labelled)) AS images FROM label_state GROUP BY model) s USING (model)
+  LEFT JOIN label_made l USING (model);
+
+CREATE VIEW sample AS
+SELECT i.image, n.synset AS node, d.name AS domain, i.uri, i.sha256
+  FROM image i JOIN node n USING (node) JOIN block b USING (block) JOIN domain d USING (domain);
+
+-- Over all nodes with evidence. A hit is an image that no other node takes from its true one.
+CREATE VIEW precision AS
+SELECT m.name AS model, n.synset AS node,
+       count(*) FILTER (len(l.rivals) = 0) AS hits, count(*) AS images,
+       count(*) FILTER (len(l.rivals) = 0) / count(*) AS precision
+  FROM image_label l JOIN image i USING (image) JOIN node n ON n.node = i.node JOIN model m USING (model)
+ GROUP BY ALL;
+
+CREATE VIEW precision_by_domain AS
+SELECT m.name AS model, n.synset AS node, d.name AS domain,
+       count(*) FILTER (len(l.rivals) = 0) AS hits, count(*) AS images,
+       count(*) FILTER (len(l.rivals) = 0) / count(*) AS precision
+  FROM image_label l JOIN image i USING (image) JOIN node n ON n.node = i.node JOIN model m USING (model)
+  JOIN block b USING (block) JOIN domain d USING (domain)
+ GROUP BY ALL;
+
+-- Which node each image went to, over all nodes with evidence.
+CREATE VIEW confusion AS
+SELECT m.name AS model, truth.synset AS truth, winner.synset AS winner, count(*) AS images
+  FROM image_label l JOIN image i USING (image) JOIN model m USING (model) JOIN node truth ON truth.node = i.node
+  JOIN node winner ON winner.node = CASE WHEN len(l.rivals) = 0 THEN i.node ELSE l.rivals[1] END
+ GROUP BY ALL;
+
+-- The similarities that are kept: the true node's, the first eight rivals', three runners-up.
+CREATE VIEW similarity AS
+WITH kept AS (
+    SELECT model, image, 'truth' AS role, i.node AS node, similarity FROM image_label JOIN image i USING (image)
+     UNION ALL
+    SELECT model, image, 'rival', unnest(rivals[1:len(rival_similarities)]), unnest(rival_similarities) FROM image_label
+     UNION ALL
+    SELECT model, image, 'runner-up', unnest(runners_up), unnest(runner_up_similarities) FROM image_label
+)
+SELECT m.name AS model, k.image, t.synset AS truth, k.role, n.synset AS node, k.similarity
+  FROM kept k JOIN image i USING (image) JOIN node t ON t.node = i.node JOIN node n ON n.node = k.node
+  JOIN model m USING (model);
+
+-- Eq 5 over a selection: SELECT * FROM precision_over(['dog.n.01', 'cat.n.01']).
+CREATE MACRO precision_over(nodes) AS TABLE
+WITH chosen AS (SELECT node, synset FROM node WHERE synset IN (SELECT unnest(nodes))),
+     lost AS (SELECT r.model, r.block, bit_or(r.mask) AS mask
+                FROM rival_mask r
+               WHERE r.node IN (SELECT node FROM chosen) AND r.rival IN (SELECT node FROM chosen)
+               GROUP BY r.model, r.block)
+SELECT m.name AS model, c.synset AS node,
+       sum(bit_count(s.labelled & b.live & ~coalesce(lost.mask, 0::UBIGINT)))::BIGINT AS hits,
+       sum(bit_count(s.labelled & b.live))::BIGINT AS images,
+       hits / images AS precision
+  FROM label_state s JOIN block b USING (block) JOIN chosen c USING (node) JOIN model m USING (model)
+  LEFT JOIN lost ON lost.model = s.model AND lost.block = s.block
+ GROUP BY m.name, c.synset, c.node
+HAVING sum(bit_count(s.labelled & b.live)) > 0
+ ORDER BY m.name, c.synset;

@@ -1,0 +1,394 @@
+"""Change a hub: a `HubChange` gathers everything and commits it as one new generation.
+
+    with change_hub(path) as change:
+        change.add_domain(...)
+        ...
+
+Changes are made to copies in `staging/`; leaving the block without an error moves them into place
+and replaces the manifest. An error, or a kill at any point, leaves the old generation as it was.
+One process at a time may hold a change; readers never wait.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from filelock import FileLock, Timeout
+
+from mllctl.backends.protocol import Float32, ModelCard
+from mllctl.captions import node_caption
+from mllctl.errors import HubBusy, HubReadOnly, NotInHub
+from mllctl.graph import Graph, Synset
+from mllctl.hub.manifest import (
+    HubFile,
+    IndexFile,
+    Manifest,
+    ModelFile,
+    describe,
+    read_manifest,
+    sync_folder,
+    write_manifest,
+)
+from mllctl.hub.reading import SCHEMA
+from mllctl.hub.records import Label
+from mllctl.images import Domain, SampleImage
+
+BLOCK_BITS = 64
+# DuckDB's own 256 KB would leave a small label mostly empty; 16 KB is the smallest it allows.
+PAGE_BYTES = 16384
+
+AnyFile = TypeVar("AnyFile", bound=HubFile)
+
+
+@contextmanager
+def change_hub(path: Path) -> Iterator["HubChange"]:
+    """Hold the one writer's place of a hub; commit on leaving, forget everything on an error.
+
+    Raises:
+        HubBusy: if another process holds it.
+        HubReadOnly: if this is the bundled demo hub.
+    """
+    if read_manifest(path).read_only:
+        raise HubReadOnly(path)
+    lock = FileLock(path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise HubBusy(path) from error
+    try:
+        change = HubChange(path, read_manifest(path))
+        try:
+            yield change
+            change.commit()
+        finally:
+            change.abandon()
+    finally:
+        lock.release()
+
+
+class HubChange:
+    """The next generation of a hub, while it is being made."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self._old = manifest
+        self._new = replace(manifest, generation=manifest.generation + 1)
+        self._moves: list[str] = []
+        (path / "staging").mkdir(exist_ok=True)
+        name = f"catalog-{self._new.generation:06d}.duckdb"
+        staged = self._staged(name)
+        shutil.copyfile(path / manifest.catalog.path, staged)
+        self._db = duckdb.connect(str(staged))
+        self._run("BEGIN")
+
+    # -- images and domains ------------------------------------------------------------------------
+
+    def add_domain(self, domain: Domain) -> None:
+        """Add a domain, unless one of that name is there already."""
+        self._run(
+            """
+            INSERT INTO domain
+            SELECT (SELECT count(*) FROM domain), $name, $description
+             WHERE $name NOT IN (SELECT name FROM domain)
+            """,
+            {"name": domain.name, "description": domain.description},
+        )
+
+    def add_nodes(self, synsets: Sequence[Synset]) -> None:
+        """Append the synsets that are not nodes yet, in the order given."""
+        known = {wnid for (wnid,) in self._run("SELECT wnid FROM node")}
+        new = [synset for synset in dict.fromkeys(synsets) if synset.wnid not in known]
+        if not new:
+            return
+        rows = pa.table(
+            {
+                "node": pa.array(range(len(known), len(known) + len(new)), pa.uint32()),
+                "synset": [synset.synset for synset in new],
+                "wnid": [synset.wnid for synset in new],
+                "name": [synset.name for synset in new],
+                "definition": [synset.definition for synset in new],
+                "lexname": [synset.lexname for synset in new],
+                "caption": [node_caption(synset.name, synset.definition) for synset in new],
+            }
+        )
+        self._insert("node", rows)
+
+    def add_images(self, images: Sequence[SampleImage]) -> int:
+        """Append images that are not there yet, by content; their synsets must be nodes.
+
+        Each goes to the next free bit of its node's and domain's last block.
+
+        Returns:
+            How many were new.
+        """
+        node = dict(self._run("SELECT wnid, node FROM node"))
+        domain = dict(self._run("SELECT name, domain FROM domain"))
+        held = {sha256 for (sha256,) in self._run("SELECT sha256 FROM image")}
+        open_block = {
+            (n, d): [block, used]
+            for n, d, block, used in self._run(
+                "SELECT node, domain, max(block), arg_max(used, block) FROM block GROUP BY node, domain"
+            )
+        }
+        next_block, next_image = self._counter("block"), self._counter("image")
+        rows: list[tuple[int, int, int, int, str, str]] = []
+        bits: dict[int, list[int]] = {}
+        places: dict[int, tuple[int, int]] = {}
+        for image in images:
+            if image.sha256 in held:
+                continue
+            held.add(image.sha256)
+            key = node[image.wnid], domain[image.domain]
+            place = open_block.get(key)
+            if place is None or place[1] == BLOCK_BITS:
+                place = open_block[key] = [next_block, 0]
+                next_block += 1
+            block, bit = place
+            place[1] += 1
+            bits.setdefault(block, []).append(bit)
+            places[block] = key
+            rows.append((next_image, key[0], block, bit, image.uri, image.sha256))
+            next_image += 1
+        if rows:
+            self._insert("image", pa.table(list(map(pa.array, zip(*rows, strict=True))), names=list("abcdef")))
+            changed = [
+                (block, *places[block], max(given) + 1, sum(1 << bit for bit in given)) for block, given in bits.items()
+            ]
+            columns = [pa.array(column, pa.uint64()) for column in zip(*changed, strict=True)]
+            self._db.register("changed", pa.table(columns, names=["block", "node", "domain", "used", "live"]))
+            self._run(
+                """
+                INSERT INTO block SELECT * FROM changed
+                ON CONFLICT (block) DO UPDATE SET used = excluded.used, live = block.live | excluded.live
+                """
+            )
+            self._db.unregister("changed")
+        self._set_counter("block", next_block)
+        self._set_counter("image", next_image)
+        return len(rows)
+
+    def remove_images(self, images: Sequence[int]) -> None:
+        """Take images out: their bits die and are never given out again."""
+        gone = {"images": list(images)}
+        self._run(
+            """
+            UPDATE block SET live = live & ~g.mask
+              FROM (SELECT block, bit_or(1::UBIGINT << bit) AS mask
+                      FROM image WHERE image IN (SELECT unnest($images)) GROUP BY block) g
+             WHERE g.block = block.block
+            """,
+            gone,
+        )
+        self._run("DELETE FROM image WHERE image IN (SELECT unnest($images))", gone)
+
+    # -- the graph and its index -------------------------------------------------------------------
+
+    def set_graph(self, graph: Graph) -> bool:
+        """Add the nodes and edges of a graph, as a new version if anything is new.
+
+        Returns:
+            Whether anything was new.
+        """
+        before = self._size()
+        self.add_nodes(graph.synsets)
+        node = dict(self._run("SELECT wnid, node FROM node"))
+        ordinal = [node[synset.wnid] for synset in graph.synsets]
+        edges = [(ordinal[parent], ordinal[child]) for parent, child in graph.edges]
+        if edges:
+            columns = [pa.array(column, pa.uint32()) for column in zip(*edges, strict=True)]
+            self._insert("edge", pa.table(columns, names=["parent", "child"]), on_conflict="DO NOTHING")
+        [(built,)] = self._run("SELECT max(nodes) FROM graph")
+        changed = self._size() != before or built != self._size()[0]
+        if changed:
+            self._run(
+                "INSERT INTO graph SELECT coalesce(max(version), 0) + 1, (SELECT count(*) FROM node) FROM graph"
+            )
+        return changed
+
+    def set_index(self, index: bytes, domains: Float32, encoder: str, fingerprint: str) -> None:
+        """Store a caption index with the embeddings of the domains, and say what they were made by."""
+        name = f"nodes-{self._new.generation:06d}.faiss"
+        self._staged(name).write_bytes(index)
+        embedding = pa.array(list(domains), pa.list_(pa.float32()))
+        self._run("DELETE FROM domain_embedding")
+        ordinal = pa.array(range(len(domains)), pa.uint32())
+        self._insert("domain_embedding", pa.table([ordinal, embedding], names=["domain", "embedding"]))
+        placeholder = IndexFile(name, 0, "", self._size()[0], len(domains), encoder, fingerprint)
+        self._new = replace(self._new, index=placeholder)
+
+    # -- models ------------------------------------------------------------------------------------
+
+    def add_model(self, card: ModelCard) -> int:
+        """Add a model, or renew the card of the model of that name; return its ordinal.
+
+        Other weights under a known name make another model: the old label goes.
+        """
+        query = "SELECT model, fingerprint FROM model WHERE name = $name"
+        known = next(iter(self._run(query, {"name": card.name})), None)
+        if known and known[1] != card.fingerprint:
+            self.remove_model(card.name)
+            known = None
+        model = known[0] if known else self._counter("model")
+        if known:
+            self._run("DELETE FROM model WHERE model = $model", {"model": model})
+        else:
+            self._set_counter("model", model + 1)
+        facts = {**asdict(card), "libraries": json.dumps(card.libraries, sort_keys=True)}
+        columns = ", ".join(facts)
+        values = ", ".join(f"${name}" for name in facts)
+        self._run(
+            f"INSERT INTO model (model, {columns}) VALUES ($model, {values})", {**facts, "model": model}
+        )
+        return int(model)
+
+    def remove_model(self, name: str) -> None:
+        """Take a model out with its label and its embeddings.
+
+        Raises:
+            NotInHub: if there is none of that name.
+        """
+        gone = self._run("DELETE FROM model WHERE name = $name RETURNING model", {"name": name})
+        if not gone:
+            raise NotInHub("model", name, cure="`mllctl model list` shows all")
+        self._new = self._new.without_model(gone[0][0])
+
+    def set_label(self, model: int, card: ModelCard, label: Label) -> None:
+        """Store a model's label in place of any it had."""
+        name = f"labels/{model:06d}-{self._new.generation:06d}.duckdb"
+        write_label(self._staged(name), card, label)
+        kept = tuple(file for file in self._new.labels if file.model != model)
+        labels = sorted((*kept, ModelFile(name, 0, "", model)), key=lambda file: file.model)
+        self._new = replace(self._new, labels=tuple(labels))
+
+    def set_features(self, model: int, kind: str, features: pa.Table) -> None:
+        """Store a model's embeddings of images or captions in place of any it had.
+
+        Args:
+            model: ordinal.
+            kind: `image` or `caption`.
+            features: columns `ordinal` (uint32) and `embedding` (fixed-size list of float16).
+        """
+        field = f"{kind}_features"
+        name = f"features/{model:06d}-{self._new.generation:06d}-{kind}.parquet"
+        # Embeddings do not compress; snappy or zstd would only cost time.
+        parquet.write_table(features, self._staged(name), compression="none", use_dictionary=False)
+        kept = tuple(file for file in getattr(self._new, field) if file.model != model)
+        files = sorted((*kept, ModelFile(name, 0, "", model)), key=lambda file: file.model)
+        self._new = replace(self._new, **{field: tuple(files)})  # type: ignore[arg-type]
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Move the new files into place and replace the manifest; then sweep what no manifest names."""
+        self._run("COMMIT")
+        self._run("CHECKPOINT")
+        self._db.close()
+        for name in self._moves:
+            self._staged(name, new=False).replace(self.path / name)
+        for folder in (self.path, self.path / "labels", self.path / "features"):
+            sync_folder(folder)
+        old = {file.path: file for file in self._old.files()}
+        catalog = f"catalog-{self._new.generation:06d}.duckdb"
+        self._new = replace(
+            self._new,
+            catalog=self._described(HubFile(catalog, 0, ""), old),
+            labels=tuple(self._described(file, old) for file in self._new.labels),
+            image_features=tuple(self._described(file, old) for file in self._new.image_features),
+            caption_features=tuple(self._described(file, old) for file in self._new.caption_features),
+            index=self._described(self._new.index, old) if self._new.index else None,
+        )
+        write_manifest(self.path, self._new)
+        _sweep(self.path, {file.path for file in (*self._old.files(), *self._new.files())})
+
+    def abandon(self) -> None:
+        """Let go of the staged files; harmless after a commit."""
+        self._db.close()
+        for name in self._moves:
+            self._staged(name, new=False).unlink(missing_ok=True)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _staged(self, name: str, *, new: bool = True) -> Path:
+        """Return where a file of this change waits until the commit."""
+        if new:
+            self._moves.append(name)
+        staged = self.path / "staging" / name.replace("/", "-")
+        if new:
+            staged.unlink(missing_ok=True)
+        return staged
+
+    def _described(self, file: AnyFile, old: dict[str, HubFile]) -> AnyFile:
+        """Fill in size and checksum: as the old manifest has them, or from the new file."""
+        known = old.get(file.path) or describe(self.path, file.path)
+        return replace(file, size=known.size, sha256=known.sha256)
+
+    def _size(self) -> tuple[int, int]:
+        [(nodes, edges)] = self._run("SELECT (SELECT count(*) FROM node), (SELECT count(*) FROM edge)")
+        return nodes, edges
+
+    def _counter(self, kind: str) -> int:
+        [(following,)] = self._run("SELECT next FROM counter WHERE kind = $kind", {"kind": kind})
+        return int(following)
+
+    def _set_counter(self, kind: str, value: int) -> None:
+        self._run("UPDATE counter SET next = $value WHERE kind = $kind", {"kind": kind, "value": value})
+
+    def _run(self, query: str, values: Any = None) -> list[Any]:
+        """Execute to the end: DuckDB allows nothing else on a connection while rows are outstanding."""
+        return self._db.execute(query, values).fetchall()
+
+    def _insert(self, table: str, rows: pa.Table, on_conflict: str = "") -> None:
+        """Insert an Arrow table in one statement: about 40 times faster than executemany."""
+        self._db.register("incoming", rows)
+        clause = f"ON CONFLICT {on_conflict}" if on_conflict else ""
+        self._run(f"INSERT INTO {table} SELECT * FROM incoming {clause}")
+        self._db.unregister("incoming")
+
+
+def write_label(path: Path, card: ModelCard, label: Label) -> None:
+    """Write one label file."""
+    with duckdb.connect(":memory:") as db:
+        quoted = str(path).replace("'", "''")
+        db.execute(f"ATTACH '{quoted}' AS label (BLOCK_SIZE {PAGE_BYTES})")
+        db.execute("USE label")
+        db.execute((SCHEMA / "label.sql").read_text())
+        db.execute(
+            "INSERT INTO label_made VALUES (?, ?, ?, ?, ?)",
+            [label.graph_version, card.fingerprint, card.preprocess, card.tokenizer,
+             json.dumps(card.libraries, sort_keys=True)],
+        )  # fmt: skip
+        tables = {
+            "label_node": pa.table({"node": label.nodes}),
+            "label_state": label.state,
+            "rival_mask": label.masks,
+            "image_label": label.images,
+        }
+        for name, rows in tables.items():
+            db.register("incoming", rows)
+            db.execute(f"INSERT INTO {name} SELECT * FROM incoming").fetchall()
+            db.unregister("incoming")
+        db.execute("USE memory")
+        db.execute("DETACH label")
+
+
+def seal(path: Path) -> None:
+    """Make a hub read-only and drop what only growth needs: the form in which a hub is shipped."""
+    manifest = read_manifest(path)
+    for file in (*manifest.image_features, *manifest.caption_features):
+        (path / file.path).unlink()
+    write_manifest(path, replace(manifest, read_only=True, image_features=(), caption_features=()))
+
+
+def _sweep(hub: Path, named: set[str]) -> None:
+    """Delete what neither this nor the previous manifest names: orphans, and generations before the last."""
+    for pattern in ("catalog-*.duckdb*", "nodes-*.faiss", "labels/*.duckdb*", "features/*.parquet"):
+        for path in hub.glob(pattern):
+            if str(path.relative_to(hub)) not in named:
+                path.unlink()
