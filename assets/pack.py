@@ -108,7 +108,10 @@ def draw_rows(art: Art, rows: Sequence[Row]) -> list[Row]:
 def pictures_of(rows: Iterable[Row], domains: Sequence[Mapping[str, Any]]) -> list[Picture]:
     """Return what the split looks at, from rows of images.parquet (the tests do so too)."""
     held_out = {domain["name"] for domain in domains if domain["held_out"]}
-    return [Picture(r["source"], r["item"], r["synset"], r["domain"] in held_out, decode(r["picture"])) for r in rows]
+    return [
+        Picture(r["source"], r["item"], r["synset"], r["domain"], r["domain"] in held_out, decode(r["picture"]))
+        for r in rows
+    ]
 
 
 def keep_one(rows: Sequence[Row], domains: Sequence[Mapping[str, Any]]) -> tuple[list[Row], list[str]]:

@@ -31,6 +31,9 @@ SPLITS = ("train", "graph", "task")
 SHARES = {"train": 0.35, "graph": 0.25, "task": 0.4}
 HELD_OUT_SHARES = {"train": 0.0, "graph": 0.5, "task": 0.5}
 
+# How much likelier a picture is drawn to where its style lacks one; nearly always, where the quota leaves a choice.
+PULL = 20
+
 ANY, SAME_SYNSET, SAME_SOURCE = 18, 28, 36
 
 # A style that is another one without its colours or shading.
@@ -41,11 +44,12 @@ Bits = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a split depends on: a picture's name, its truth, and whether its style is kept out of training."""
+    """What a split depends on: a picture's name, its truth, its style, and whether that is kept out of training."""
 
     source: str
     item: str
     synset: str
+    domain: str
     held_out: bool
     image: Image.Image
 
@@ -182,13 +186,15 @@ def assign(pictures: Sequence[Picture], members: Sequence[Sequence[int]]) -> lis
     """
     left = strata(pictures)
     splits = [""] * len(pictures)
+    placed: dict[tuple[str, str], set[str]] = defaultdict(set)
     names = {tuple(m): (pictures[m[0]].source, pictures[m[0]].item) for m in members}
     for cluster in sorted(names, key=lambda m: (-len(m), chance("order", *names[m]))):
-        weights = open_splits([pictures[i] for i in cluster], left)
-        split = draw_split(weights, chance("split", *names[cluster]))
-        for i in cluster:
+        held = [pictures[i] for i in cluster]
+        split = draw_split(with_partners(held, open_splits(held, left), placed), chance("split", *names[cluster]))
+        for i, picture in zip(cluster, held, strict=True):
             splits[i] = split
-            left[stratum_of(pictures[i])][split] -= 1
+            left[stratum_of(picture)][split] -= 1
+            placed[picture.synset, picture.domain].add(split)
     return evidence_first(pictures, members, splits)
 
 
@@ -203,6 +209,18 @@ def open_splits(cluster: Sequence[Picture], left: Mapping[str, Mapping[str, int]
         for weights in ({s: fits[s] * (room[s] >= 0) for s in allowed}, fits, dict.fromkeys(allowed, 1.0))
         if sum(weights.values())
     )
+
+
+def with_partners(
+    cluster: Sequence[Picture], weights: Mapping[str, float], placed: Mapping[tuple[str, str], set[str]]
+) -> dict[str, float]:
+    """Favour the split that gives a task picture a graph picture of its synset in its own style, or the reverse."""
+    pulled = dict(weights)
+    for seen in {(p.synset, p.domain) for p in cluster}:
+        for split, partner in (("graph", "task"), ("task", "graph")):
+            if split not in placed[seen] and partner in placed[seen]:
+                pulled[split] *= PULL
+    return pulled
 
 
 def evidence_first(pictures: Sequence[Picture], members: Iterable[Sequence[int]], splits: Sequence[str]) -> list[str]:

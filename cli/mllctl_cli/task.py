@@ -80,7 +80,6 @@ def selection_json(selection: Selection) -> dict[str, Any]:
         "classes": [
             {
                 "class": name,
-                "caption": selection.captions[c],
                 "covered": bool(selection.covered[c]),
                 "similarity": float(selection.similarity[c]),
                 "members": [

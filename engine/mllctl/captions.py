@@ -1,7 +1,9 @@
 """The texts that stand for nodes and classes.
 
-A node's caption is what models are labelled with and what classes are matched to. A class has two
-texts: a caption for matching, which may carry the domain, and a prompt for prediction.
+A node's caption is what models are labelled with and what classes are matched to. A class is matched
+by its name alone and predicted by a prompt. Putting the domain into the matching text, as the paper
+does, made the class's own synset the nearest node in 71 to 80 % of the demo's classes, the name alone
+in 92 %: the domain's words draw a class to nodes of their own. The domain weighs evidence instead.
 """
 
 from collections.abc import Sequence
@@ -14,15 +16,6 @@ PROMPT = "a photo of {}"
 def node_caption(name: str, definition: str) -> str:
     """Return the caption of a node. Source: MLL, section 4.1."""
     return f"{name} which is {definition}"
-
-
-def class_caption(class_: str, domain: str | None = None) -> str:
-    """Return the text a class is matched by.
-
-    The domain goes behind the class: in front of it, it drew classes to nodes of the domain's own
-    words (`satellite image of forest` to satellites and images).
-    """
-    return f"{class_}, {domain}" if domain else class_
 
 
 def class_prompts(classes: Sequence[str], template: str = PROMPT) -> list[str]:

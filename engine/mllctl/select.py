@@ -13,7 +13,7 @@ import numpy as np
 
 from mllctl.backends.protocol import Encoder
 from mllctl.backends.sentence import sentence_encoder
-from mllctl.captions import class_caption, clean_classes
+from mllctl.captions import clean_classes
 from mllctl.errors import InvalidTask, StageMissing
 from mllctl.hub import Evidence, Hub, StoredModel, StoredNode, cache_folder
 from mllctl.index import check_encoder, encode_texts, match_nodes, open_index
@@ -23,7 +23,7 @@ from mllctl.kernels.reuse import best_models, class_precision, reuse_metric
 from mllctl.kernels.transfer import selected_nodes, transfer_matrix
 
 # Provisional, until they are calibrated: see docs/decisions.md for what was seen.
-SIMILARITY_FLOOR = 0.40
+SIMILARITY_FLOOR = 0.45
 DOMAIN_TEMPERATURE = 0.05
 DOMAIN_FLOOR = 0.30
 
@@ -51,7 +51,6 @@ class Selection:
 
     Attributes:
         classes: as given, white space stripped.
-        captions: the text each class was matched by.
         domain, task: the user's words, or None.
         k, alpha, nodes_per_class: as given.
         domains: weight of each sample domain.
@@ -72,7 +71,6 @@ class Selection:
     """
 
     classes: tuple[str, ...]
-    captions: tuple[str, ...]
     domain: str | None
     task: str | None
     k: int
@@ -147,8 +145,7 @@ def select_models(
     index = open_index(hub)
     encoder = encoder or sentence_encoder(cache=cache_folder())
     check_encoder(hub, encoder)
-    captions = tuple(class_caption(name, domain) for name in names)
-    queries = encode_texts(encoder, [*captions, *([domain] if domain else [])])
+    queries = encode_texts(encoder, [*names, *([domain] if domain else [])])
     near = match_nodes(index, queries[: len(names)], hub.evidence_nodes(), nodes_per_class)
     covered = near.max(axis=0) >= SIMILARITY_FLOOR
     transfer = transfer_matrix(np.where(covered[None, :], near, 0.0), nodes_per_class)
@@ -162,7 +159,6 @@ def select_models(
     reuse = reuse_metric(precision, alpha)
     return Selection(
         classes=names,
-        captions=captions,
         domain=domain,
         task=task,
         k=k,

@@ -379,11 +379,11 @@ def write_label(path: Path, card: ModelCard, label: Label) -> None:
 
 
 def seal(path: Path) -> None:
-    """Make a hub read-only and drop what only growth needs: the form in which a hub is shipped."""
+    """Make a hub read-only, and drop what only growth needs: the form in which a hub is shipped."""
     manifest = read_manifest(path)
-    for file in (*manifest.image_features, *manifest.caption_features):
-        (path / file.path).unlink()
-    write_manifest(path, replace(manifest, read_only=True, image_features=(), caption_features=()))
+    sealed = replace(manifest, read_only=True, image_features=(), caption_features=())
+    write_manifest(path, sealed)
+    _sweep(path, {file.path for file in sealed.files()})
 
 
 def _sweep(hub: Path, named: set[str]) -> None:
