@@ -4,7 +4,7 @@
 
 An emoji of the mapping becomes one picture a style, `except` left out. What is hashed for near-duplicates is the stored
 WebP, so a test can check the shipped file with nothing else at hand. Rows are in the order of source and item, `image`
-counts them. Takes about four minutes on two cores, most of it librsvg.
+counts them. Takes two to four minutes on two cores, most of it librsvg.
 
     python assets/pack.py ART_FOLDER
 """
