@@ -8,6 +8,10 @@ import numpy as np
 from PIL import Image
 
 from mllctl.backends.protocol import Float32, ModelCard
+from mllctl.graph import Synset, WordNet, with_ancestors
+from mllctl.hub import Hub
+from mllctl.hub.writing import change_hub
+from mllctl.images import Domain, scan
 
 WIDTH = 16
 
@@ -19,6 +23,10 @@ COLOURS = {
     "apple.n.01": (30, 30, 200),
     "car.n.01": (200, 200, 30),
 }
+
+
+# Domain -> side in pixels of the images `paint_folder` is asked for: how an `ExactModel` tells domains apart.
+SIDES = {"photo": 8, "drawing": 12}
 
 
 def unit(rows: np.ndarray) -> Float32:
@@ -45,33 +53,135 @@ class FakeEncoder:
 
 
 class FakeModel:
-    """Embeds an image by its mean colour and a text by its words, blurred by a seed of its own."""
+    """Embeds an image by its mean colour and a text by its words, blurred by a seed of its own.
+
+    Images of one colour differ by their noise, so it hits some and misses some. One row at a time: a
+    product of matrices may differ in its last bit with the size of the batch.
+    """
 
     def __init__(self, name: str, seed: int = 0, blur: float = 0.3) -> None:
-        self._project = np.random.default_rng(seed).normal(size=(WIDTH, WIDTH)) * blur + np.eye(WIDTH)
+        random = np.random.default_rng(seed)
+        self._project = random.normal(size=(WIDTH, WIDTH)) * blur + np.eye(WIDTH)
+        self._drift = random.normal(size=(3, WIDTH)) * blur
         digest = hashlib.sha256(f"{name}{seed}{blur}".encode()).hexdigest()
         self.card = ModelCard(name, "fake", digest, 7, 8, WIDTH, 50.0, 0.0, "mean colour", "words", name, {"fake": "1"})
         self.shown = 0
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32:
         self.shown += len(images)
-        means = np.array([np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) for image in images])
-        nearest = [min(COLOURS, key=lambda s: np.abs(mean - COLOURS[s]).sum()) for mean in means]
-        seen = np.array([vector_of(synset.split(".")[0]) for synset in nearest])
-        return unit((seen + means[:, :1] / 50) @ self._project)
+        return unit(np.array([self._see(image) for image in images]))
+
+    def _see(self, image: Image.Image) -> np.ndarray:
+        mean = np.asarray(image, dtype=np.float64).mean(axis=(0, 1))
+        nearest = min(COLOURS, key=lambda synset: np.abs(mean - COLOURS[synset]).sum())
+        return (vector_of(nearest.split(".")[0]) + (mean - COLOURS[nearest]) @ self._drift) @ self._project
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:
         return unit(np.array([vector_of(text.split(" which ")[0].split()[-1]) for text in texts]))
 
 
-def paint_folder(root: Path, synsets: Sequence[str], count: int, seed: int = 0) -> Path:
+def fake(number: int) -> FakeModel:
+    """One of three fake models, each the best at something: 0 at cars and cats, 1 at apples and wolves, 2 at dogs."""
+    return FakeModel(f"fake/{number}", seed=(5, 8, 4)[number], blur=0.5)
+
+
+class InterruptedModel(FakeModel):
+    """A fake model whose user presses Ctrl-C after some batches."""
+
+    def __init__(self, *args: object, after: int, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        self._left = after
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32:
+        if self._left == 0:
+            raise KeyboardInterrupt
+        self._left -= 1
+        return super().encode_images(images)
+
+
+def known_axis(text: str, words: Sequence[str]) -> list[int]:
+    """Positions of the words that stand in a text before its definition."""
+    spoken = text.lower().split(" which ")[0].replace(",", " ").split()
+    return [axis for axis, word in enumerate(words) if word in spoken]
+
+
+class WordEncoder:
+    """An axis a word: `dog` and `dog which is ...` have cosine 1, `dog, photo` and `dog` 1/sqrt(2), others 0."""
+
+    name = "words"
+    fingerprint = "e" * 64
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def encode(self, texts: Sequence[str]) -> Float32:
+        rows = np.zeros((len(texts), len(self._words) + 1))
+        for row, text in zip(rows, texts, strict=True):
+            row[known_axis(text, self._words) or [-1]] = 1
+        return unit(rows)
+
+
+class ExactModel:
+    """Knows some colours in some domains for certain; all other images are alike to it, and like no text."""
+
+    def __init__(self, name: str, knows: dict[str, set[str]]) -> None:
+        self._knows = {(SIDES[domain], word) for domain, words in knows.items() for word in words}
+        self._words = [synset.split(".")[0] for synset in COLOURS]
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        width = len(COLOURS) + 2
+        self.card = ModelCard(name, "fake", digest, 1, 8, width, 10.0, 0.0, "colour", "words", name, {"fake": "1"})
+        self.shown = 0
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32:
+        self.shown += len(images)
+        rows = np.zeros((len(images), len(COLOURS) + 2), dtype=np.float32)
+        for row, image in zip(rows, images, strict=True):
+            mean = np.asarray(image, dtype=np.float64).mean(axis=(0, 1))
+            axis = int(np.argmin([np.abs(mean - colour).sum() for colour in COLOURS.values()]))
+            row[axis if (image.width, self._words[axis]) in self._knows else -1] = 1
+        return rows
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32:
+        rows = np.zeros((len(texts), len(COLOURS) + 2), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            row[known_axis(text, self._words) or [-2]] = 1
+        return unit(rows)
+
+
+def hub_of_folders(path: Path, folders: dict[str, Path], nouns: WordNet) -> Path:
+    """Create a hub from one ImageFolder a domain, with a graph; no index, no models."""
+    Hub.create(path).close()
+    found = {domain: scan(folder, domain, nouns).images for domain, folder in folders.items()}
+    graph = with_ancestors((image.wnid for images in found.values() for image in images), nouns)
+    with change_hub(path) as change:
+        change.add_nodes(graph.synsets)
+        for domain, images in found.items():
+            change.add_domain(Domain(domain, f"{domain} which is how these images look"))
+            change.add_images(images)
+        change.set_graph(graph)
+    return path
+
+
+def plain_synset(number: int, hypernyms: Sequence[int] = ()) -> Synset:
+    """A synset outside WordNet, where only its identity counts."""
+    name = f"thing{number}"
+    above = tuple(f"n{parent:08d}" for parent in hypernyms)
+    return Synset(f"{name}.n.01", f"n{number:08d}", (name,), (1,), f"thing number {number}", above, "artifact")
+
+
+def plain_card(name: str, fingerprint: str = "0") -> ModelCard:
+    """The card of a model that is never run."""
+    return ModelCard(name, "fake", fingerprint, 1, 8, 3, 1.0, 0.0, "none", "none", name, {"fake": "1"})
+
+
+def paint_folder(root: Path, synsets: Sequence[str], count: int, seed: int = 0, side: int = 8) -> Path:
     """Write an ImageFolder: `count` noisy images a synset."""
     random = np.random.default_rng(seed)
     for synset in synsets:
         folder = root / synset
         folder.mkdir(parents=True, exist_ok=True)
         for n in range(count):
-            noise = random.integers(-25, 25, size=(8, 8, 3))
+            noise = random.integers(-25, 25, size=(side, side, 3))
             pixels = np.clip(np.array(COLOURS[synset]) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{n}.png")
     return root

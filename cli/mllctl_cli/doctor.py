@@ -15,9 +15,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(hub: HubOption = None, json: JsonOption = False) -> None:
-    """Check the installation, the hub's files and every stage, and say how to mend what is wrong.
+    """Check installation, hub and stages, and say how to mend them.
 
-    Exits with 1 if anything is wrong.
+    Nothing is changed. Exits with 1 if anything is wrong.
 
     Example: mllctl doctor --hub ./hub
     """

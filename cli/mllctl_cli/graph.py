@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 import mllctl
-from mllctl.errors import NotInHub, StageMissing
+from mllctl.errors import StageMissing
 from mllctl.hub import StoredNode
 from mllctl.hub.writing import change_hub
 from mllctl_cli import render
-from mllctl_cli.options import HubOption, JsonOption, hub_path
+from mllctl_cli.options import HubOption, JsonOption, find_node, hub_path
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def build(hub: HubOption = None, json: JsonOption = False) -> None:
-    """Build the graph: every synset with sample images, all its ancestors, and the edges between them.
+    """Build the graph: synsets with images, and all their ancestors.
 
     Example: mllctl graph build --hub ./hub
     """
@@ -45,38 +45,37 @@ def build(hub: HubOption = None, json: JsonOption = False) -> None:
 
 
 def show(
-    node: Annotated[str | None, typer.Argument(help="A synset such as dog.n.01; all nodes without it.")] = None,
+    node: Annotated[
+        str | None, typer.Argument(metavar="NODE", help="A synset such as dog.n.01; all nodes without it.")
+    ] = None,
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a node with its parents, children and number of images, or list all nodes.
+    """Show a node with its parents and children, or list all nodes.
 
     Example: mllctl graph show dog.n.01
     """
     with mllctl.Hub.open(hub_path(hub)) as opened:
-        nodes, edges = opened.nodes(), opened.edges()
-    if node is None:
-        _show_all(nodes, json)
-        return
-    found = next((known for known in nodes if known.synset == node), None)
-    if found is None:
-        close = [known.synset for known in nodes if known.name == node.split(".")[0].replace("_", " ")][:3]
-        raise NotInHub("node", node, close, "`mllctl graph show` lists all")
-    parents = [nodes[parent].synset for parent, child in edges if child == found.node]
-    children = [nodes[child].synset for parent, child in edges if parent == found.node]
-    facts = {
-        "synset": found.synset,
-        "caption": found.caption,
-        "lexname": found.lexname,
-        "images": found.images,
-        "parents": parents,
-        "children": children,
-    }
+        if node is None:
+            _show_all(opened.nodes(), json)
+            return
+        facts = _node_facts(opened, find_node(opened, node))
     if json:
         render.print_json(facts)
         return
-    rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in facts.items()]
-    render.print_table(("", ""), rows)
+    render.print_facts(facts)
+
+
+def _node_facts(hub: mllctl.Hub, node: StoredNode) -> dict[str, object]:
+    nodes, edges = hub.nodes(), hub.edges()
+    return {
+        "synset": node.synset,
+        "caption": node.caption,
+        "lexname": node.lexname,
+        "images": node.images,
+        "parents": [nodes[parent].synset for parent, child in edges if child == node.node],
+        "children": [nodes[child].synset for parent, child in edges if parent == node.node],
+    }
 
 
 def _show_all(nodes: list[StoredNode], json: bool) -> None:

@@ -23,24 +23,28 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="An empty or new folder.", show_default=False)] = Path("hub"),
+    path: Annotated[
+        Path, typer.Argument(metavar="DIR", help="An empty or new folder; ./hub without it.", show_default=False)
+    ] = Path("hub"),
 ) -> None:
-    """Make an empty hub; ./hub if no folder is given.
+    """Make an empty hub.
 
     Example: mllctl init ./hub
     """
     mllctl.Hub.create(path).close()
-    render.say(f"made an empty hub at {path}; next: `mllctl images add DIR --domain NAME --hub {path}`")
+    render.say(f"made an empty hub at {path}; next: `mllctl images add DIR --domain NAME --describe TEXT --hub {path}`")
 
 
 def build(
-    path: Annotated[Path, typer.Argument(help="An empty or new folder, or a demo hub that is not finished.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="DIR", help="An empty or new folder, or a demo hub that is not finished.")
+    ],
     json: JsonOption = False,
 ) -> None:
-    """Build the demo hub again from the shipped images and heads, and compare it with the bundled one.
+    """Build the demo hub from shipped images and heads.
 
-    Runs every demo model over every graph image with its real towers: a few minutes on two cores. Interrupted, the
-    same command goes on where it stopped.
+    Every demo model is shown every graph image with its real towers: a few minutes on two cores. The labels are then
+    compared with those of the bundled demo hub. Interrupted, the same command goes on where it stopped.
 
     Example: mllctl demo build ./demo-hub
     """
@@ -70,26 +74,36 @@ def info(hub: HubOption = None, json: JsonOption = False) -> None:
     """
     path = hub_path(hub)
     with mllctl.Hub.open(path) as opened:
-        nodes, domains, models = opened.nodes(), opened.domains(), opened.models()
-        index = opened.manifest.index
-        facts = {
-            "path": str(path),
-            "generation": opened.manifest.generation,
-            "schema_version": opened.manifest.schema_version,
-            "read_only": opened.manifest.read_only,
-            "bytes": sum(file.size for file in opened.manifest.files()),
-            "nodes": len(nodes),
-            "nodes_with_images": sum(node.images > 0 for node in nodes),
-            "images": sum(domain.images for domain in domains),
-            "domains": {domain.name: domain.images for domain in domains},
-            "graph_version": opened.graph_version(),
-            "index": "none" if index is None else "complete" if index.nodes == len(nodes) else "stale",
-            "encoder": index.encoder if index else None,
-            "models": len(models),
-            "labelled": sum(model.state == "complete" for model in models),
-        }
+        facts = _facts(opened)
     if json:
         render.print_json(facts)
         return
-    shown = {**facts, "domains": ", ".join(f"{name} {count}" for name, count in facts["domains"].items())}  # type: ignore[attr-defined]
-    render.print_table(("", ""), [(name.replace("_", " "), value) for name, value in shown.items()])
+    render.print_facts({**facts, "bytes": f"{facts['bytes']:,}"})
+
+
+def _facts(hub: mllctl.Hub) -> dict[str, object]:
+    nodes, domains, models = hub.nodes(), hub.domains(), hub.models()
+    index = hub.manifest.index
+    return {
+        "path": str(hub.path),
+        "generation": hub.manifest.generation,
+        "schema_version": hub.manifest.schema_version,
+        "read_only": hub.manifest.read_only,
+        "bytes": sum(file.size for file in hub.manifest.files()),
+        "nodes": len(nodes),
+        "nodes_with_images": sum(node.images > 0 for node in nodes),
+        "images": sum(domain.images for domain in domains),
+        "domains": {domain.name: domain.images for domain in domains},
+        "graph_version": hub.graph_version(),
+        "index": _index_state(hub, len(nodes), len(domains)),
+        "encoder": index.encoder if index else None,
+        "models": len(models),
+        "labelled": sum(model.state == "complete" for model in models),
+    }
+
+
+def _index_state(hub: mllctl.Hub, nodes: int, domains: int) -> str:
+    index = hub.manifest.index
+    if index is None:
+        return "none"
+    return "complete" if (index.nodes, index.domains) == (nodes, domains) else "stale"

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def build(hub: HubOption = None, encoder: EncoderOption = DEFAULT_ENCODER, json: JsonOption = False) -> None:
-    """Encode the captions of all nodes and the descriptions of all domains into the index.
+    """Encode all captions and domain descriptions into the index.
 
     Example: mllctl index build --hub ./hub
     """
@@ -25,3 +25,4 @@ def build(hub: HubOption = None, encoder: EncoderOption = DEFAULT_ENCODER, json:
         render.print_json(facts)
         return
     render.print_line(f"{report.nodes} nodes and {report.domains} domains indexed by {report.encoder}")
+    render.say("next: `mllctl label ARCH/WEIGHTS`, or `mllctl label --all`")

@@ -2,15 +2,26 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from io import TextIOWrapper
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 import mllctl
-from mllctl_cli import doctor, graph, hub, images, index, model, sql, task
+from mllctl_cli import doctor, evaluation, graph, hub, images, index, model, sql, task
 
-EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but some inputs were skipped."
+EPILOG = """
+Exit codes:
+
+\b
+  0  done
+  1  failed
+  2  wrong usage: unknown command or option, or classes that make no task
+  3  done, but some inputs were skipped
+  130  interrupted
+"""
+INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -33,18 +44,24 @@ def mllctl_(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Choose pretrained vision-language models for your classes, from evidence gathered once.
+    """Choose pretrained vision-language models for your classes.
+
+    The answer rests on evidence that was gathered before: it needs no images, no labels and no weights of any model.
+    Data goes to stdout, messages to stderr.
 
     Example: mllctl select --class cat --class dog --domain photograph
     """
 
 
-for noun in (hub, graph, images, index, model, task, sql, doctor):
+for noun in (hub, graph, images, index, model, task, evaluation, sql, doctor):
     noun.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command. Every error of ours and every wrong usage is one line and an exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Names of files need not be text, nor terminals show all of it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(args=None if argv is None else list(argv), prog_name="mllctl", standalone_mode=False)
     except mllctl.MllctlError as error:
@@ -52,26 +69,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     except TyperException as error:
         _usage(error)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; the same command takes up where it stopped", 130)
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does.
-        sys.stderr.close()
-        sys.exit(0)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+        _interrupted()
+    except OSError as error:
+        # A full disk, a folder that may not be written: nothing of ours, and nothing to trace back.
+        reason = (error.strerror or " ".join(str(error).split())).lower()
+        _fail(f"{error.filename}: {reason}" if error.filename else reason, 1)
+    if code == INTERRUPTED:
+        _interrupted()
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage(error: TyperException) -> None:
+def _usage(error: TyperException) -> NoReturn:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), err=True)
         sys.exit(2)
     command = context.command_path if context else "mllctl"
-    _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2)
+    message = error.format_message().rstrip(".")
+    _fail(f"{message[0].lower()}{message[1:]}; see `{command} --help`", 2)
 
 
-def _fail(message: str, code: int) -> None:
-    typer.echo(f"mllctl: {message}", err=True)
+def _interrupted() -> NoReturn:
+    _fail("interrupted; the hub is whole, and the same command goes on from here", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"mllctl: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 

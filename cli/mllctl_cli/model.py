@@ -8,7 +8,7 @@ import typer
 
 import mllctl
 from mllctl.backends.protocol import VisionLanguageModel
-from mllctl.errors import InvalidTask
+from mllctl.errors import HubReadOnly, InvalidTask
 from mllctl.hub import StoredModel
 from mllctl.hub.writing import change_hub
 from mllctl.label import LabelReport
@@ -16,9 +16,12 @@ from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption, hub_path
 
 SourceArgument = Annotated[
-    str, typer.Argument(help="ARCH/WEIGHTS as open_clip names them, ARCH/path/to/checkpoint, or demo:NAME.")
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="ARCH/WEIGHTS as open_clip names them, ARCH/path/to/checkpoint, or demo:NAME."
+    ),
 ]
-NameArgument = Annotated[str, typer.Argument(help="Name of a model, as `model list` shows it.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model, as `model list` shows it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +36,9 @@ def register(app: typer.Typer) -> None:
 
 
 def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False) -> None:
-    """Load a model once and add its card to the hub; `label` then shows it the images.
+    """Load a model once and add its card to the hub.
+
+    `mllctl label` then shows it the sample images.
 
     Example: mllctl model add ViT-B-32/laion2b_s34b_b79k --hub ./hub
     """
@@ -58,26 +63,15 @@ def list_(hub: HubOption = None, json: JsonOption = False) -> None:
     if json:
         render.print_json([{**_as_json(m), "mean_precision": overall.get(m.model)} for m in models])
         return
-    rows = [
-        (
-            m.card.name,
-            m.card.kind,
-            f"{m.card.parameters / 1e6:.1f}",
-            m.card.image_size,
-            m.state,
-            m.labelled,
-            render.percent(overall[m.model]) if m.model in overall else "",
-        )
-        for m in models
-    ]
-    columns = ("model", "kind", "M params", "px", "label", "images", "mean precision")
-    render.print_table(columns, rows, ("M params", "px", "images", "mean precision"))
+    rows = [_as_row(m, overall.get(m.model)) for m in models]
+    columns = ("model", "kind", "M params", "px", "label", "images", "mean precision %")
+    render.print_table(columns, rows, ("M params", "px", "images", "mean precision %"))
 
 
 def show(name: NameArgument, hub: HubOption = None, json: JsonOption = False) -> None:
     """Show everything the hub knows of one model.
 
-    Example: mllctl model show demo/conse-top10
+    Example: mllctl model show lite0-minilm/generalist
     """
     with mllctl.Hub.open(hub_path(hub)) as opened:
         model = opened.model(name)
@@ -85,8 +79,7 @@ def show(name: NameArgument, hub: HubOption = None, json: JsonOption = False) ->
     if json:
         render.print_json(facts)
         return
-    shown = {**facts, "libraries": ", ".join(f"{k} {v}" for k, v in model.card.libraries.items())}
-    render.print_table(("", ""), [(key.replace("_", " "), value) for key, value in shown.items()])
+    render.print_facts(facts)
 
 
 def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) -> None:
@@ -95,10 +88,10 @@ def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) 
     Example: mllctl model remove ViT-B-32/laion2b_s34b_b79k --hub ./hub
     """
     path = hub_path(hub)
-    with mllctl.Hub.open(path) as opened:
-        found = opened.model(name)
     with change_hub(path) as change:
-        change.remove_model(found.card.name)
+        with mllctl.Hub.open(path) as opened:
+            opened.model(name)  # suggests close names
+        change.remove_model(name)
     if json:
         render.print_json({"removed": name})
         return
@@ -106,16 +99,18 @@ def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) 
 
 
 def label(
-    model: Annotated[list[str] | None, typer.Argument(help="Models of the hub by name, or sources to add.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL", help="Models of the hub by name, or sources to add.")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every model of the hub whose label is not complete.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Images shown to the model at once.")] = 64,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images shown at once, at least 1.")] = 64,
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show models the sample images they have not seen, and commit their labels.
+    """Show models the sample images and commit their labels.
 
-    Interrupted, the same command goes on where it stopped. Images that cannot be read are reported and skipped (exit
-    code 3).
+    A model is never shown an image twice; interrupted, the same command goes on where it stopped. Images that cannot
+    be read are reported and skipped (exit code 3).
 
     Example: mllctl label --all --hub ./hub
     """
@@ -123,6 +118,8 @@ def label(
         raise InvalidTask("name the models to label, or give --all")
     path = hub_path(hub)
     with mllctl.Hub.open(path) as opened:
+        if opened.manifest.read_only:
+            raise HubReadOnly(path)  # before a model is loaded for nothing
         stored = {known.card.name: known for known in opened.models()}
     sources = [stored[name].card.source if name in stored else name for name in model or []]
     sources += [known.card.source for known in stored.values() if all_ and known.state != "complete"]
@@ -141,10 +138,18 @@ def _label(path: Path, source: str, batch: int, json: bool) -> LabelReport:
         report = mllctl.label_model(path, loaded, lambda done, total: progress(loaded.card.name, done, total), batch)
     for skipped in report.skipped:
         render.say(f"skipped {skipped.path}: {skipped.reason}")
+    if report.skipped:
+        render.say("nodes with skipped images stay out of selections; restore them, or `mllctl images remove` them")
     if not json:
         hits = f"{report.hits} of {report.images} images go to their own node"
         render.print_line(f"{report.model}: {report.shown} images shown, {hits}")
     return report
+
+
+def _as_row(model: StoredModel, precision: float | None) -> tuple[object, ...]:
+    card = model.card
+    shown = None if precision is None else render.percent(precision)
+    return card.name, card.kind, f"{card.parameters / 1e6:.1f}", card.image_size, model.state, model.labelled, shown
 
 
 def _as_json(model: StoredModel) -> dict[str, object]:

@@ -1,23 +1,33 @@
-"""Options that several commands share, and how a hub is found."""
+"""Options that several commands share, and how what they name is found."""
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import mllctl
-from mllctl.hub import bundled_hub, cache_folder
+from mllctl.errors import NotInHub
+from mllctl.hub import StoredNode, bundled_hub, cache_folder
 from mllctl_cli import render
 
 HubOption = Annotated[
     Path | None,
     typer.Option(
-        "--hub", help="Hub folder. Else $MLLCTL_HUB, else ./hub, else the bundled demo hub.", show_default=False
+        "--hub",
+        metavar="DIR",
+        help="Hub folder. Else $MLLCTL_HUB, else ./hub, else the bundled demo hub.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EncoderOption = Annotated[
-    str, typer.Option("--encoder", help="Sentence encoder: the packaged one, a sentence-transformers id or a folder.")
+    str,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="Sentence encoder: the packaged one, a sentence-transformers id or a folder.",
+    ),
 ]
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 
@@ -43,3 +53,29 @@ def index_encoder(hub: mllctl.Hub) -> Any:
     """Open the sentence encoder that a hub's caption index was built with."""
     made = hub.manifest.index
     return open_encoder(made.encoder if made else DEFAULT_ENCODER)
+
+
+def find_node(hub: mllctl.Hub, synset: str) -> StoredNode:
+    """Return a node by its synset.
+
+    Raises:
+        NotInHub: if there is none; synsets of the same word or spelled alike are suggested.
+    """
+    nodes = {node.synset: node for node in hub.nodes()}
+    if synset not in nodes:
+        word = synset.split(".")[0].replace(" ", "_").lower()
+        same = [known for known in nodes if known.split(".")[0] == word]
+        close = same or difflib.get_close_matches(f"{word}.n.01", nodes, cutoff=0.75)
+        raise NotInHub("node", synset, close[:3], "`mllctl graph show` lists all")
+    return nodes[synset]
+
+
+def check_domain(hub: mllctl.Hub, domain: str) -> None:
+    """Refuse the name of a domain that the hub does not have.
+
+    Raises:
+        NotInHub: naming those it has.
+    """
+    names = [known.name for known in hub.domains()]
+    if domain not in names:
+        raise NotInHub("domain", domain, cure=f"it has {', '.join(names) or 'none'}")

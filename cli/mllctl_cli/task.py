@@ -1,4 +1,4 @@
-"""`select`, `predict` and `evaluate`."""
+"""`select` and `predict`: what becomes of a task."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,30 +7,34 @@ from typing import Annotated, Any
 import typer
 
 import mllctl
+from mllctl.captions import PROMPT, class_prompts
 from mllctl.errors import InvalidTask, SourceUnreadable
-from mllctl.evaluate import METHODS, Evaluation
-from mllctl.hub import cache_folder
 from mllctl.images import ENDINGS, open_image
+from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
 from mllctl.select import Selection
 from mllctl_cli import render
 from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
 from mllctl_cli.options import HubOption, JsonOption, hub_path, index_encoder
 
 DomainOption = Annotated[
-    str | None, typer.Option("--domain", help="What your images look like, in words, such as 'satellite'.")
+    str | None,
+    typer.Option("--domain", metavar="TEXT", help="What your images look like, in words, such as 'satellite'."),
 ]
-TaskOption = Annotated[str | None, typer.Option("--task", help="Kind of task, in words; recorded.")]
-KOption = Annotated[int, typer.Option("-k", help="Models per class.")]
-AlphaOption = Annotated[float, typer.Option("--alpha", help="Weight of the class itself against the task's mean.")]
-NodesOption = Annotated[int, typer.Option("--nodes", help="Nodes a class is matched to.")]
+TaskOption = Annotated[str | None, typer.Option("--task", metavar="TEXT", help="Kind of task, in words; recorded.")]
+KOption = Annotated[int, typer.Option("-k", metavar="N", help="Models per class, at least 1.")]
+AlphaOption = Annotated[
+    float, typer.Option("--alpha", metavar="X", help="Weight of a class itself against the task's mean, in [0, 1].")
+]
+NodesOption = Annotated[int, typer.Option("--nodes", metavar="N", help="Nodes a class is matched to, at least 1.")]
 PREDICT_BATCH = 64
+NODES_SHOWN = DOMAINS_SHOWN = 3
+NAMES_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command()(select)
     app.command()(predict)
-    app.command()(evaluate)
 
 
 def select(
@@ -44,7 +48,10 @@ def select(
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Select models for a task from its class names: no images, no labels, no weights.
+    """Select models for a task from the names of its classes.
+
+    Nothing else is needed: no images, no labels, no weights of any model. A class that resembles no node of the hub
+    is shown as having no evidence.
 
     Example: mllctl select --classes classes.txt --domain satellite
     """
@@ -60,7 +67,6 @@ def select(
 
 def selection_json(selection: Selection) -> dict[str, Any]:
     """Return a selection as docs/cli.md documents it."""
-    share = selection.share
     return {
         "domain": selection.domain,
         "task": selection.task,
@@ -71,78 +77,74 @@ def selection_json(selection: Selection) -> dict[str, Any]:
         "single": selection.names[selection.single],
         "best_overall": selection.names[selection.overall],
         "models": [
-            {"model": name, "precision": float(share[m].mean()), "reuse": float(selection.reuse[m].mean())}
-            for m, name in enumerate(selection.names)
+            {"model": name, "precision": mean, "reuse": float(selection.reuse[m].mean())}
+            for m, (name, mean) in enumerate(zip(selection.names, _mean_precision(selection), strict=True))
         ],
         "left_out": list(selection.left_out),
         "domain_matched": selection.domain_matched,
         "domains": [{"name": d.name, "similarity": d.similarity, "weight": d.weight} for d in selection.domains],
-        "classes": [
-            {
-                "class": name,
-                "covered": bool(selection.covered[c]),
-                "similarity": float(selection.similarity[c]),
-                "members": [
-                    {
-                        "model": selection.names[m],
-                        "precision": float(share[m, c]),
-                        "reuse": float(selection.reuse[m, c]),
-                    }
-                    for m in selection.members[c]
-                ],
-                "nodes": [
-                    {"node": node.synset, "similarity": similarity, "images": node.images}
-                    for node, similarity in selection.nodes_of(c)
-                ],
-            }
-            for c, name in enumerate(selection.classes)
+        "classes": [_class_json(selection, c) for c in range(len(selection.classes))],
+    }
+
+
+def _class_json(selection: Selection, c: int) -> dict[str, Any]:
+    share = selection.share[:, c]
+    return {
+        "class": selection.classes[c],
+        "covered": bool(selection.covered[c]),
+        "similarity": float(selection.similarity[c]),
+        "members": [
+            {"model": selection.names[m], "precision": float(share[m]), "reuse": float(selection.reuse[m, c])}
+            for m in selection.members[c]
+        ],
+        "nodes": [
+            {"node": node.synset, "similarity": similarity, "images": node.images}
+            for node, similarity in selection.nodes_of(c)
         ],
     }
 
 
+def _mean_precision(selection: Selection) -> list[float | None]:
+    """Return each model's mean precision over the classes that have evidence; None if none has."""
+    share = selection.share[:, selection.covered]
+    return [float(row.mean()) if len(row) else None for row in share]
+
+
 def _print_selection(selection: Selection) -> None:
-    share = selection.share
-    rows = []
-    for c, name in enumerate(selection.classes):
-        near = selection.nodes_of(c)
-        members = selection.members[c]
-        if selection.covered[c]:
-            shown = "\n".join(selection.names[m] for m in members)
-            precision = "\n".join(render.percent(share[m, c]) for m in members)
-            nodes = ", ".join(f"{node.name} {similarity:.2f}" for node, similarity in near[:3])
-        else:
-            shown, precision, nodes = "no evidence", "", f"nearest is only {selection.similarity[c]:.2f} like it"
-        rows.append((name, shown, precision, nodes))
-    render.print_table(("class", "model", "precision", "evidence from"), rows, ("precision",))
-    render.print_line("")
-    overall = share.mean(axis=1)
-    covered = int(selection.covered.sum())
-    single, best = selection.single, selection.overall
-    if covered == 0:
-        render.print_line(f"No class has evidence. Best over the whole hub: {selection.names[best]}")
-        return
-    render.print_line(
-        f"One model for the whole task: {selection.names[single]}  ({render.percent(overall[single])} expected)"
+    rows = [_class_row(selection, c) for c in range(len(selection.classes))]
+    render.print_table(("class", "model", "precision %", "evidence from"), rows, ("precision %",), ("model",))
+    render.print_line()
+    mean = _mean_precision(selection)
+    facts = {}
+    for title, m in (("one model for all classes", selection.single), ("best over the whole hub", selection.overall)):
+        precision = mean[m]
+        known = "" if precision is None else f", mean precision {render.percent(precision)} %"
+        facts[title] = f"{selection.names[m]}{known}"
+    if selection.domain_matched:
+        heavy = [d for d in sorted(selection.domains, key=lambda d: -d.weight)[:DOMAINS_SHOWN] if d.weight >= 0.001]
+        facts["evidence by domain"] = ", ".join(f"{d.name} {render.percent(d.weight)} %" for d in heavy)
+    render.print_facts(facts)
+
+
+def _class_row(selection: Selection, c: int) -> tuple[str, str, str, str]:
+    name, share = selection.classes[c], selection.share
+    if not selection.covered[c]:
+        return name, "no evidence", "", f"nearest is only {selection.similarity[c]:.2f} like it"
+    members = selection.members[c]
+    return (
+        name,
+        "\n".join(selection.names[m] for m in members),
+        "\n".join(render.percent(share[m, c]) for m in members),
+        ", ".join(f"{node.name} {similarity:.2f}" for node, similarity in selection.nodes_of(c)[:NODES_SHOWN]),
     )
-    if best != single:
-        render.print_line(
-            f"Best over the whole hub:      {selection.names[best]}  ({render.percent(overall[best])} expected)"
-        )
-    if selection.domain:
-        heavy = sorted(selection.domains, key=lambda d: -d.weight)[:3]
-        told = ", ".join(f"{d.name} {d.weight:.2f}" for d in heavy)
-        render.print_line(
-            f"Evidence is weighed by domain: {told}"
-            if selection.domain_matched
-            else "Evidence of all domains counts alike"
-        )
 
 
 def _say_limits(selection: Selection) -> None:
     """Say on stderr what the answer does not rest on."""
     bare = [name for name, covered in zip(selection.classes, selection.covered, strict=True) if not covered]
     if bare:
-        listed = ", ".join(bare[:5]) + (f" and {len(bare) - 5} more" if len(bare) > 5 else "")
+        more = f" and {len(bare) - NAMES_SHOWN} more" if len(bare) > NAMES_SHOWN else ""
+        listed = ", ".join(bare[:NAMES_SHOWN]) + more
         render.say(f"the hub has no evidence for {len(bare)} of {len(selection.classes)} classes: {listed}")
     if selection.domain and not selection.domain_matched:
         best = max(selection.domains, key=lambda d: d.similarity or 0)
@@ -155,35 +157,39 @@ def _say_limits(selection: Selection) -> None:
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
     classes: ClassesOption = None,
     class_: ClassOption = None,
     domain: DomainOption = None,
     k: KOption = 1,
-    weighting: Annotated[str, typer.Option(help="entropy (the paper's), confidence or uniform.")] = "entropy",
+    weighting: Annotated[
+        str, typer.Option("--weighting", metavar="NAME", help="entropy (the paper's), confidence or uniform.")
+    ] = "entropy",
     single: Annotated[
         bool, typer.Option("--single", help="Use the one best model of the task for all classes.")
     ] = False,
-    template: Annotated[str, typer.Option(help="Prompt, with {} where the class goes.")] = "a photo of {}",
+    template: Annotated[
+        str, typer.Option("--template", metavar="TEXT", help="Prompt, with {} where the class goes.")
+    ] = PROMPT,
     alpha: AlphaOption = 0.7,
     nodes: NodesOption = 5,
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Select models for the classes, and let them classify images together.
+    """Classify images with the models selected for their classes.
 
-    Example: mllctl predict photos/ --class cat --class dog -k 3 --weighting uniform
+    Images that cannot be read are reported and skipped (exit code 3).
+
+    Example: mllctl predict photos/ --class cat --class dog -k 3
     """
-    from mllctl.kernels.ensemble import WEIGHTINGS
-
-    if weighting not in WEIGHTINGS:
-        raise InvalidTask(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {weighting!r}")
     names = read_classes(classes, class_)
+    weighing = _find_weighting(weighting)
+    class_prompts(names, template)  # refuses a wrong template before models are loaded
     paths = list(_image_paths(images))
     with mllctl.Hub.open(hub_path(hub)) as opened:
         selection = mllctl.select_models(opened, names, domain, None, k, alpha, nodes, encoder=index_encoder(opened))
     _say_limits(selection)
-    ensemble = mllctl.Ensemble.from_selection(selection, weighting, template, single=single)
+    ensemble = mllctl.Ensemble.from_selection(selection, weighing, template, single=single)
     render.say(f"answering with {', '.join(member.model.card.name for member in ensemble.members)}")
     answers, skipped = _predict(ensemble, paths)
     if json:
@@ -197,95 +203,41 @@ def predict(
         raise typer.Exit(3)
 
 
+def _find_weighting(name: str) -> Weighting:
+    for known in WEIGHTINGS:
+        if known == name:
+            return known
+    raise InvalidTask(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {name!r}")
+
+
 def _image_paths(given: list[Path]) -> Iterator[Path]:
     for path in given:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-        elif path.exists():
+        if not path.is_dir():
+            if not path.exists():
+                raise SourceUnreadable(path, "no such file or folder")
             yield path
-        else:
-            raise SourceUnreadable(path, "no such file or folder")
+            continue
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        if not inside:
+            raise SourceUnreadable(path, "no images in this folder")
+        yield from inside
 
 
 def _predict(ensemble: mllctl.Ensemble, paths: list[Path]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Answer the images batch by batch: (answers, those that cannot be read)."""
     answers: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     for start in range(0, len(paths), PREDICT_BATCH):
-        read, pictures = [], []
+        read = []
         for path in paths[start : start + PREDICT_BATCH]:
             try:
-                pictures.append(open_image(str(path)))
+                read.append((str(path), open_image(str(path))))
             except SourceUnreadable as error:
                 skipped.append({"path": str(path), "reason": error.reason})
-            else:
-                read.append(path)
-        prediction = ensemble.predict(pictures)
-        for path, confidence, winner in zip(read, prediction.confidence, prediction.winner, strict=True):
-            answer = {"path": str(path), "class": ensemble.classes[winner], "confidence": float(confidence[winner])}
-            answers.append(answer)
+        prediction = ensemble.predict([picture for _, picture in read])
+        best = prediction.confidence.max(axis=1).tolist()
+        answers += [
+            {"path": path, "class": name, "confidence": confidence}
+            for (path, _), name, confidence in zip(read, prediction.names, best, strict=True)
+        ]
     return answers, skipped
-
-
-def evaluate(
-    tasks: Annotated[bool, typer.Option("--tasks", help="Show every task, not only the means.")] = False,
-    hub: HubOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Run every model and every method of choosing on the demo tasks, whose truth is known.
-
-    The first run shows each model every task image (a few minutes); later ones only select.
-
-    Example: mllctl evaluate --tasks
-    """
-    from mllctl.demo import demo_tasks
-
-    given = demo_tasks()
-    with mllctl.Hub.open(hub_path(hub)) as opened, render.progress() as progress:
-        evaluation = mllctl.evaluate_hub(opened, given, index_encoder(opened), cache_folder(), progress=progress)
-    if json:
-        render.print_json(_evaluation_json(evaluation))
-        return
-    if tasks:
-        _print_tasks(evaluation)
-    means = evaluation.mean_top1()
-    rows = [(method, render.percent(means[method])) for method in METHODS]
-    render.print_table((f"method, over {len(given)} tasks", "mean top-1"), rows, ("mean top-1",))
-    render.print_line("")
-    wins = sorted(evaluation.wins().items(), key=lambda item: -item[1])
-    best_at = [(model, f"{count:.1f}", render.percent(count / len(given))) for model, count in wins]
-    render.print_table(("best at", "tasks", "%"), best_at, ("tasks", "%"))
-
-
-def _print_tasks(evaluation: Evaluation) -> None:
-    columns = ("task", "classes", "images", *METHODS, "oracle's model")
-    rows = [
-        (
-            result.task.name,
-            len(result.task.classes),
-            len(result.task.truth),
-            *(render.percent(result.top1[method]) for method in METHODS),
-            result.chosen["oracle"],
-        )
-        for result in evaluation.results
-    ]
-    render.print_table(columns, rows, ("classes", "images", *METHODS))
-    render.print_line("")
-
-
-def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "mean_top1": evaluation.mean_top1(),
-        "wins": evaluation.wins(),
-        "tasks": [
-            {
-                "task": result.task.name,
-                "domain": result.task.domain,
-                "classes": len(result.task.classes),
-                "images": len(result.task.truth),
-                "top1": result.top1,
-                "chosen": result.chosen,
-                "accuracy": dict(zip(evaluation.models, result.accuracy.tolist(), strict=True)),
-            }
-            for result in evaluation.results
-        ],
-    }

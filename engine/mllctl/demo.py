@@ -19,6 +19,7 @@ import mllctl_data
 from mllctl.backends import load_model
 from mllctl.backends.demo import demo_models
 from mllctl.backends.protocol import Encoder
+from mllctl.errors import HubExists
 from mllctl.evaluate import Task, read_tasks
 from mllctl.graph import with_ancestors, wordnet
 from mllctl.hub import Hub
@@ -86,7 +87,9 @@ def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress) -> No
     Raises:
         HubExists: if the folder holds something else.
     """
-    if not (path / "manifest.json").is_file():
+    if (path / "manifest.json").is_file():
+        _refuse_other(path)
+    else:
         Hub.create(path).close()
     images = demo_images("graph")
     say(f"{len(images)} images in {len(demo_domains())} domains")
@@ -104,6 +107,13 @@ def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress) -> No
         model = load_model(f"demo:{name}")
         label = label_model(path, model, partial(progress, name))
         say(f"{name}: {label.hits} of {label.images} images go to their own node")
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to add the demo to a hub that holds other images."""
+    with Hub.open(path) as hub:
+        if any(not image.uri.startswith(PACK) for image in hub.images()):
+            raise HubExists(path)
 
 
 def compare_labels(one: Hub, other: Hub) -> list[Difference]:

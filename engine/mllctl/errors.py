@@ -42,7 +42,9 @@ class HubNotFound(HubError):
     """There is no hub at the path the caller gave."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"no hub at {path}; create one with `mllctl init {path}`", path)
+        wrong = "it is a file, and a hub is a folder; " if path.is_file() else ""
+        folder = "DIR" if wrong else path
+        super().__init__(f"no hub at {path}; {wrong}create one with `mllctl init {folder}`", path)
 
 
 class HubExists(HubError):
@@ -91,8 +93,8 @@ class NotInHub(MllctlError):
     """A model, domain or synset was named that the hub does not hold."""
 
     def __init__(self, kind: str, name: str, close: Sequence[str] = (), cure: str = "") -> None:
-        nearest = f"; did you mean {' or '.join(close)}?" if close else ""
-        super().__init__(f"no {kind} {name!r} in this hub{nearest}{cure and '; ' + cure}")
+        nearest = f"did you mean {' or '.join(close)}? {cure}".strip() if close else cure
+        super().__init__(f"no {kind} {name!r} in this hub{nearest and '; ' + nearest}")
         self.kind = kind
         self.name = name
 

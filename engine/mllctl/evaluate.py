@@ -24,7 +24,7 @@ import numpy as np
 from mllctl.backends import load_model
 from mllctl.backends.protocol import Encoder, VisionLanguageModel
 from mllctl.captions import class_prompts
-from mllctl.errors import ModelNotLoadable, SourceUnreadable
+from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
 from mllctl.images import open_image
 from mllctl.kernels.arrays import Float, Int
@@ -142,8 +142,11 @@ def evaluate_hub(
 
     Raises:
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
+        StageMissing: if no model is labelled, or selection lacks something.
     """
     models = [model for model in hub.models() if model.labelled]
+    if not models:
+        raise StageMissing("no model of the hub is labelled", "mllctl label --all")
     probability = [_answers(model, tasks, cache, load, progress) for model in models]
     accuracy = np.array([[_top1(answers[n], task.truth) for answers in probability] for n, task in enumerate(tasks)])
     names = tuple(model.card.name for model in models)

@@ -126,10 +126,20 @@ def read_bytes(uri: str) -> bytes:
     Raises:
         OSError: if they cannot be read.
     """
+    path, row = _split(uri)
+    if row is None:
+        return _locate(path).read_bytes()
+    pictures = _pictures(_locate(path))
+    picture = pictures[row] if row < len(pictures) else None
+    if picture is None:
+        raise OSError("no picture in this row")
+    return bytes(picture)
+
+
+def _split(uri: str) -> tuple[str, int | None]:
+    """Split a uri into its file and its row; names of other files may hold a `#` too."""
     path, _, row = uri.rpartition("#")
-    if path.endswith(".parquet"):
-        return bytes(_pictures(_locate(path))[int(row)])
-    return _locate(uri).read_bytes()
+    return (path, int(row)) if path.lower().endswith(".parquet") and row.isdecimal() else (uri, None)
 
 
 def _locate(path: str) -> Path:
@@ -139,9 +149,9 @@ def _locate(path: str) -> Path:
 
 
 @lru_cache(maxsize=2)
-def _pictures(path: Path) -> Sequence[bytes]:
+def _pictures(path: Path) -> Sequence[bytes | None]:
     """Keep the encoded pictures of a pack in memory: they are read in order, many times."""
-    pictures: Sequence[bytes] = parquet.read_table(path, columns=["picture"]).column("picture").to_pylist()
+    pictures: Sequence[bytes | None] = parquet.read_table(path, columns=["picture"]).column("picture").to_pylist()
     return pictures
 
 
@@ -181,6 +191,8 @@ def _csv_rows(source: Path, domain: str) -> Iterator[_Row]:
                 yield _Row(path, (row["synset"] or "").strip(), (row.get("domain") or "").strip() or domain)
     except UnicodeDecodeError as error:
         raise SourceUnreadable(source, "not UTF-8 text; save it as UTF-8") from error
+    except csv.Error as error:
+        raise SourceUnreadable(source, f"not CSV: {error}") from error
 
 
 def _parquet_rows(source: Path, domain: str) -> Iterator[_Row]:
@@ -195,8 +207,8 @@ def _parquet_rows(source: Path, domain: str) -> Iterator[_Row]:
     pack = f"{SHIPPED}{source.resolve().relative_to(shipped.resolve())}" if inside else str(source.resolve())
     columns = ["synset", *(name for name in ("path", "domain") if name in schema.names)]
     for number, row in enumerate(parquet.read_table(source, columns=columns).to_pylist()):
-        uri = f"{pack}#{number}" if "picture" in held else str((source.parent / row["path"]).resolve())
-        yield _Row(uri, row["synset"] or "", row.get("domain") or domain)
+        uri = f"{pack}#{number}" if "picture" in held else str((source.parent / (row["path"] or "")).resolve())
+        yield _Row(uri, str(row["synset"] or "").strip(), str(row.get("domain") or "").strip() or domain)
 
 
 def _need_columns(source: Path, names: Sequence[str], needed: Sequence[str]) -> None:
@@ -207,8 +219,11 @@ def _need_columns(source: Path, names: Sequence[str], needed: Sequence[str]) -> 
 
 def _check(row: _Row, synset: Synset) -> SampleImage | Skipped:
     """Decode an image once: what cannot be decoded now would stop a long labelling later."""
-    path = row.uri.partition("#")[0]
-    if Path(path).suffix.lower() not in ENDINGS | {".parquet"}:
+    path, number = _split(row.uri)
+    printable = row.uri.encode(errors="backslashreplace").decode()
+    if printable != row.uri:
+        return Skipped(printable, "its name is not UTF-8 text; rename it")
+    if number is None and Path(path).suffix.lower() not in ENDINGS:
         return Skipped(row.uri, f"not an image ending ({Path(path).suffix or 'none'})")
     try:
         content = read_bytes(row.uri)

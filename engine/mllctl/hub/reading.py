@@ -7,8 +7,9 @@ closed, whatever a writer does meanwhile. Rows come back in a stated order.
 import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +23,7 @@ from mllctl.errors import HubDamaged, HubExists, NotInHub, QueryRefused
 from mllctl.hub.manifest import NAME, SCHEMA_VERSION, Manifest, describe, read_manifest, write_manifest
 from mllctl.hub.records import Evidence, LabelInput, StoredDomain, StoredImage, StoredModel, StoredNode, Table
 
+QUESTIONS = ("SELECT", "EXPLAIN", "MULTI")  # DuckDB's kinds; MULTI is what PIVOT unfolds to
 SCHEMA = Path(__file__).parent / "schema"
 LABEL_TABLES = ("label_made", "label_node", "label_state", "rival_mask", "image_label")
 CARD = tuple(field.name for field in dataclasses.fields(ModelCard) if field.name != "libraries")
@@ -39,11 +41,13 @@ class Hub(AbstractContextManager["Hub"]):
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        # Held open, like the files DuckDB attaches: a later commit may sweep it from the folder.
+        self._index = (path / manifest.index.path).open("rb") if manifest.index else None
         self._db = duckdb.connect(":memory:")
         try:
             self._attach()
         except duckdb.Error as error:
-            self._db.close()
+            self.close()
             raise HubDamaged(path, str(error).splitlines()[0]) from error
 
     @classmethod
@@ -80,6 +84,8 @@ class Hub(AbstractContextManager["Hub"]):
     def close(self) -> None:
         """Let go of the files."""
         self._db.close()
+        if self._index:
+            self._index.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -139,6 +145,13 @@ class Hub(AbstractContextManager["Hub"]):
             ORDER BY d.domain
         """
         return [StoredDomain(*row) for row in self._rows(query)]
+
+    def caption_index(self) -> bytes | None:
+        """Return the caption index as `build_index` stored it, None before the first."""
+        if self._index is None:
+            return None
+        self._index.seek(0)
+        return self._index.read()
 
     def domain_embeddings(self) -> Float32:
         """Return the embeddings of the domains' descriptions by ordinal, shape (domains, width)."""
@@ -273,7 +286,7 @@ class Hub(AbstractContextManager["Hub"]):
         """Return each labelled model's mean precision over all nodes with evidence: model -> mean."""
         query = """
                 WITH node_precision AS (
-                         SELECT l.model, i.node, count(*) FILTER (len(l.rivals) = 0) / count(*) AS precision
+                         SELECT l.model, i.node, count(*) FILTER (l.rank = 0) / count(*) AS precision
                            FROM image_label l
                            JOIN image i USING (image)
                        GROUP BY l.model, i.node)
@@ -295,18 +308,23 @@ class Hub(AbstractContextManager["Hub"]):
         columns = self._arrays(query, {"model": model})
         return columns["place"], columns["mask"]
 
-    def winners(self, model: int, nodes: Sequence[int] | NDArray[np.int64]) -> dict[int, int]:
-        """Return which selected node took each image of the selected nodes: image -> node."""
+    def winners(self, model: int, nodes: Sequence[int] | NDArray[np.int64]) -> dict[int, int | None]:
+        """Return which selected node took each image of the selected nodes: image -> node.
+
+        None where a shipped hub, which keeps only the first rivals, does not know.
+        """
         query = """
                 WITH chosen AS (SELECT unnest($nodes::UINTEGER[]) AS node)
-              SELECT l.image, coalesce(list_filter(l.rivals, lambda r: list_contains($nodes::UINTEGER[], r))[1], i.node)
+              SELECT l.image,
+                     coalesce(list_filter(l.rivals, lambda r: list_contains($nodes::UINTEGER[], r))[1],
+                              CASE WHEN l.rank = len(l.rivals) THEN i.node END)
                 FROM image_label l
                 JOIN image i USING (image)
                WHERE l.model = $model AND i.node IN (FROM chosen)
             ORDER BY l.image
         """
         rows = self._rows(query, {"nodes": np.asarray(nodes).tolist(), "model": model})
-        return {image: int(winner) for image, winner in rows}
+        return dict(rows)
 
     # -- anything else -----------------------------------------------------------------------------
 
@@ -314,12 +332,13 @@ class Hub(AbstractContextManager["Hub"]):
         """Answer a person's SQL over the views and tables. Nothing can be written and no file read.
 
         Raises:
-            QueryRefused: if the query fails or asks for what is closed.
+            QueryRefused: if the query fails, is not one question, or asks for what is closed.
         """
         try:
-            cursor = self._db.execute(sql)
-            columns = tuple(column[0] for column in cursor.description or ())
-            return Table(columns, tuple(cursor.fetchall()))
+            kinds = [statement.type.name for statement in self._db.extract_statements(sql)]
+            if len(kinds) != 1 or kinds[0] not in QUESTIONS:
+                raise QueryRefused(f"give one SELECT, FROM, DESCRIBE or EXPLAIN, not {', '.join(kinds) or 'nothing'}")
+            return self._answer_interruptibly(sql)
         except duckdb.Error as error:
             raise QueryRefused(" ".join(str(error).split("\n\n")[0].split())) from error
 
@@ -349,14 +368,41 @@ class Hub(AbstractContextManager["Hub"]):
         self._db.execute("SET enable_external_access = false")
         self._db.execute("SET lock_configuration = true")
 
+    def _answer_interruptibly(self, sql: str) -> Table:
+        """Run a query beside the main thread, in which DuckDB 2.0 mostly overlooks Ctrl-C."""
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            answer = beside.submit(self._answer, sql)
+            try:
+                return answer.result()
+            except KeyboardInterrupt:
+                self._db.interrupt()
+                raise
+
+    def _answer(self, sql: str) -> Table:
+        cursor = self._db.execute(sql)
+        columns = tuple(column[0] for column in cursor.description or ())
+        return Table(columns, tuple(cursor.fetchall()))
+
     def _rows(self, query: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        return self._db.execute(query, values or {}).fetchall()
+        with self._whole():
+            return self._db.execute(query, values or {}).fetchall()
 
     def _arrays(self, query: str, values: dict[str, Any] | None = None) -> dict[str, NDArray[Any]]:
-        return dict(self._db.execute(query, values or {}).fetchnumpy())
+        with self._whole():
+            return dict(self._db.execute(query, values or {}).fetchnumpy())
 
     def _value(self, query: str) -> Any:
         return self._rows(query)[0][0]
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Name the hub where a page inside a file fails its checksum: opening reads only the first few."""
+        try:
+            yield
+        except duckdb.Error as error:
+            if "Corrupt" not in str(error):
+                raise
+            raise HubDamaged(self.path, str(error).splitlines()[0]) from error
 
 
 def _quoted(path: Path) -> str:

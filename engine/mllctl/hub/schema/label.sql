@@ -17,7 +17,7 @@ CREATE TABLE label_state (             -- images the model was shown; no row nev
     labelled UBIGINT NOT NULL
 );
 
-CREATE TABLE rival_mask (              -- sorted by (node, block, rival)
+CREATE TABLE rival_mask (              -- sorted by (node, block, mask, rival): equal masks together
     node UINTEGER NOT NULL,            -- the true node of the block
     block UINTEGER NOT NULL,
     rival UINTEGER NOT NULL,           -- a node that beats it on at least one image
@@ -27,7 +27,8 @@ CREATE TABLE rival_mask (              -- sorted by (node, block, rival)
 CREATE TABLE image_label (             -- sorted by image
     image UINTEGER NOT NULL,
     similarity FLOAT NOT NULL,         -- cosine with the caption of its true node
-    rivals UINTEGER[] NOT NULL,        -- every node that beats the true one, best first
+    rank UINTEGER NOT NULL,            -- how many nodes beat the true one; 0 is a hit over all nodes
+    rivals UINTEGER[] NOT NULL,        -- these nodes, best first; a shipped hub keeps the first eight
     rival_similarities FLOAT[] NOT NULL,     -- of the first eight rivals
     runners_up UINTEGER[] NOT NULL,    -- the three best of the other nodes, best first
     runner_up_similarities FLOAT[] NOT NULL

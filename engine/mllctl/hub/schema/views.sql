@@ -16,15 +16,15 @@ SELECT i.image, n.synset AS node, d.name AS domain, i.uri, i.sha256
 -- Over all nodes with evidence. A hit is an image that no other node takes from its true one.
 CREATE VIEW precision AS
 SELECT m.name AS model, n.synset AS node,
-       count(*) FILTER (len(l.rivals) = 0) AS hits, count(*) AS images,
-       count(*) FILTER (len(l.rivals) = 0) / count(*) AS precision
+       count(*) FILTER (l.rank = 0) AS hits, count(*) AS images,
+       count(*) FILTER (l.rank = 0) / count(*) AS precision
   FROM image_label l JOIN image i USING (image) JOIN node n ON n.node = i.node JOIN model m USING (model)
  GROUP BY ALL;
 
 CREATE VIEW precision_by_domain AS
 SELECT m.name AS model, n.synset AS node, d.name AS domain,
-       count(*) FILTER (len(l.rivals) = 0) AS hits, count(*) AS images,
-       count(*) FILTER (len(l.rivals) = 0) / count(*) AS precision
+       count(*) FILTER (l.rank = 0) AS hits, count(*) AS images,
+       count(*) FILTER (l.rank = 0) / count(*) AS precision
   FROM image_label l JOIN image i USING (image) JOIN node n ON n.node = i.node JOIN model m USING (model)
   JOIN block b USING (block) JOIN domain d USING (domain)
  GROUP BY ALL;
@@ -33,7 +33,7 @@ SELECT m.name AS model, n.synset AS node, d.name AS domain,
 CREATE VIEW confusion AS
 SELECT m.name AS model, truth.synset AS truth, winner.synset AS winner, count(*) AS images
   FROM image_label l JOIN image i USING (image) JOIN model m USING (model) JOIN node truth ON truth.node = i.node
-  JOIN node winner ON winner.node = CASE WHEN len(l.rivals) = 0 THEN i.node ELSE l.rivals[1] END
+  JOIN node winner ON winner.node = CASE WHEN l.rank = 0 THEN i.node ELSE l.rivals[1] END
  GROUP BY ALL;
 
 -- The similarities that are kept: the true node's, the first eight rivals', three runners-up.

@@ -1,0 +1,259 @@
+"""Write docs/cli.md: every command by its own --help, with the keys of its JSON.
+
+`make docs` runs this; tests/cli/test_docs.py checks that the page is current and that commands
+print the keys below and no others. A key path reads as in `classes[].members[].model`: `[]` is
+every item of a list, `*` every name that is not fixed, such as that of a domain.
+"""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from mllctl_cli.main import EPILOG, app
+
+PAGE = Path(__file__).parent / "cli.md"
+
+HEAD = """\
+# The command line
+
+Written by `docs/write_cli.py` from `--help`; run `make docs` after changing a command.
+
+Data goes to stdout, messages to stderr. On a terminal, tables fit themselves to its width; on a pipe, a row is one
+line. With `--json` a command prints one JSON document whose keys are stable: the tables below list them all. An
+error is one line on stderr, in both forms.
+
+## Exit codes
+
+{codes}
+
+## Environment
+
+| variable | |
+|---|---|
+| `MLLCTL_HUB` | The hub to work on, if `--hub` is not given. |
+| `MLLCTL_CACHE` | Folder for what can be made again, such as the exported encoder; else the user's cache. |
+| `NO_COLOR` | Set to anything: plain text on terminals, too. |
+| `COLUMNS` | Width of tables, if it is not the terminal's. |
+"""
+
+CARD = {
+    "name": "Key in the hub, `arch/weights`.",
+    "kind": "`open_clip` or `conse`.",
+    "fingerprint": "SHA-256 over the weights.",
+    "parameters": "Number of weights.",
+    "image_size": "Side of the square the model sees, in pixels.",
+    "embedding_width": "Length of its embeddings.",
+    "logit_scale": "What cosines are multiplied by before the softmax.",
+    "logit_bias": "Added after scaling; 0 where the model has none.",
+    "preprocess": "The image transform.",
+    "tokenizer": "The tokenizer.",
+    "source": "What loads the model again.",
+    "libraries.*": "Versions of the libraries that made the embeddings.",
+}
+MODEL = {
+    **CARD,
+    "state": "Of its label: `none`, `stale` (images or nodes came later) or `complete`.",
+    "labelled": "Images it was shown.",
+    "missing": "Images it was not shown yet.",
+    "unseen": "Nodes with images its label was not compared with yet.",
+}
+NODE = {
+    "synset": "Such as `dog.n.01`.",
+    "caption": "What models are labelled with and classes are matched to.",
+    "lexname": "WordNet's lexicographer file, such as `animal`.",
+    "images": "Number of its sample images.",
+    "parents[]": "Synsets of its hypernyms.",
+    "children[]": "Synsets of its hyponyms.",
+}
+SKIPPED = {"skipped[].path": "An input that was not used.", "skipped[].reason": "Why, in a few words."}
+
+
+def _each(keys: dict[str, str]) -> dict[str, str]:
+    """The same keys in every item of a list."""
+    return {f"[].{key}": meaning for key, meaning in keys.items()}
+
+
+KEYS = {
+    "demo build": {
+        "[].model": "Name of the model.",
+        "[].bits": "Image-node pairs in which its label and the bundled one differ.",
+        "[].compared": "Image-node pairs in all.",
+    },
+    "hub info": {
+        "path": "Folder of the hub.",
+        "generation": "Number of the last commit.",
+        "schema_version": "Of its files.",
+        "read_only": "Whether it is a shipped hub, which cannot be changed.",
+        "bytes": "Size of all its files.",
+        "nodes": "Nodes of the graph.",
+        "nodes_with_images": "Those that are evidence.",
+        "images": "Sample images.",
+        "domains.*": "Sample images of each domain.",
+        "graph_version": "Number of the last `graph build`; 0 before the first.",
+        "index": "`none`, `stale` (nodes or domains came later) or `complete`.",
+        "encoder": "Sentence encoder of the index, or null.",
+        "models": "Number of models.",
+        "labelled": "Those with a complete label.",
+    },
+    "graph build": {
+        "version": "Number of this graph.",
+        "nodes": "Its nodes.",
+        "edges": "Its edges.",
+        "changed": "Whether anything was new.",
+    },
+    "graph show": NODE,
+    "graph show, without NODE": _each({key: NODE[key] for key in ("synset", "images", "caption")}),
+    "images add": {
+        "added": "Images that are new.",
+        "already_there": "Images the hub had already, by content.",
+        **SKIPPED,
+        "guessed.*[]": "Synsets that a word of several senses may mean; the first was taken.",
+    },
+    "images list": {
+        "[].image": "Its number.",
+        "[].node": "Its synset.",
+        "[].domain": "Its domain.",
+        "[].uri": "Where it is.",
+    },
+    "images remove": {"removed": "Number of images."},
+    "index build": {
+        "nodes": "Captions indexed.",
+        "domains": "Domain descriptions indexed.",
+        "width": "Length of the vectors.",
+        "encoder": "Sentence encoder that made them.",
+    },
+    "model add": CARD,
+    "model list": _each({**MODEL, "mean_precision": "Over all nodes with images, in [0, 1]; null without a label."}),
+    "model show": MODEL,
+    "model remove": {"removed": "Name of the model."},
+    "label": {
+        "[].model": "Name of the model.",
+        "[].images": "Images of the hub.",
+        "[].shown": "Images it was shown now.",
+        "[].skipped[].path": "An image that could not be read.",
+        "[].skipped[].reason": "Why, in a few words.",
+        "[].hits": "Images that no other node takes from their own.",
+    },
+    "select": {
+        "domain": "As given, or null.",
+        "task": "As given, or null.",
+        "k": "As given.",
+        "alpha": "As given.",
+        "nodes_per_class": "As given by `--nodes`.",
+        "hub_generation": "Generation of the hub that answered.",
+        "single": "The one best model for all classes.",
+        "best_overall": "The best model over the whole hub, whatever the task.",
+        "models[].model": "A candidate.",
+        "models[].precision": "Mean over the classes that have evidence, in [0, 1]; null if none has.",
+        "models[].reuse": "Mean of its reuse metric over the classes.",
+        "left_out[]": "Models whose label is missing or stale.",
+        "domain_matched": "Whether any sample domain resembles `domain`; if not, all weigh the same.",
+        "domains[].name": "A sample domain.",
+        "domains[].similarity": "Cosine of its description and `domain`; null without `--domain`.",
+        "domains[].weight": "Share of the evidence, in [0, 1].",
+        "classes[].class": "Name of the class.",
+        "classes[].covered": "Whether it has evidence: its best node reaches the similarity floor.",
+        "classes[].similarity": "Cosine with its best node.",
+        "classes[].members[].model": "A model of the class, best first.",
+        "classes[].members[].precision": "Precision on the class, in [0, 1].",
+        "classes[].members[].reuse": "Reuse metric, by which members are ordered.",
+        "classes[].nodes[].node": "A node the class is matched to, nearest first; none without evidence.",
+        "classes[].nodes[].similarity": "Its cosine with the class.",
+        "classes[].nodes[].images": "Number of its sample images.",
+    },
+    "predict": {
+        "predictions[].path": "The image.",
+        "predictions[].class": "The class with the highest confidence.",
+        "predictions[].confidence": "That confidence, in [0, 1]; those of all classes need not add to 1.",
+        **SKIPPED,
+    },
+    "evaluate": {
+        "mean_top1.*": "Mean top-1 of each method over the tasks, in [0, 1].",
+        "wins.*": "Tasks each model is best at; a tie is shared.",
+        "tasks[].task": "Name of the task.",
+        "tasks[].domain": "Domain its images are from.",
+        "tasks[].classes": "Number of classes.",
+        "tasks[].images": "Number of images.",
+        "tasks[].top1.*": "Top-1 of each method, in [0, 1].",
+        "tasks[].chosen.*": "The model each method chose, for methods that choose one.",
+        "tasks[].accuracy.*": "Top-1 of each model, in [0, 1].",
+    },
+    "sql": {
+        "[].*": "Columns as the query names them; of columns of one name the second is numbered `_2`. "
+        "What JSON cannot carry becomes text.",
+    },
+    "doctor": {
+        "[].what": "What was looked at.",
+        "[].well": "Whether it is well.",
+        "[].remark": "What was found, and how to mend it.",
+    },
+}
+
+
+def write_page() -> str:
+    """Return docs/cli.md."""
+    codes = "\n".join(_exit_codes())
+    sections = [_section(name, command) for name, command in list_commands(typer.main.get_command(app))]
+    return "\n".join([HEAD.format(codes=codes), *sections])
+
+
+def list_commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Return every command with its full name, groups unfolded."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+        return
+    for word, below in inner.items():
+        yield from list_commands(below, f"{name} {word}".strip())
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "| code | |"
+    yield "|---|---|"
+    for line in EPILOG.replace("\b", "").splitlines():
+        code, _, meaning = line.strip().partition("  ")
+        if meaning:
+            yield f"| {code} | {meaning} |"
+
+
+def _section(name: str, command: Any) -> str:
+    text, _, example = inspect.cleandoc(command.help).partition("Example: ")
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    usage = " ".join(["mllctl", name, *(["[OPTIONS]"] if options else []), *map(_usage, arguments)])
+    lines = [f"## `mllctl {name}`", "", f"    {usage}", "", _unwrap(text), "", "Example:", "", f"    {example.strip()}"]
+    rows = [f"| `{_spelled(p)}` | {p.help}{_default(p)} |" for p in (*arguments, *options)]
+    lines += ["", "| | |", "|---|---|", *rows] if rows else []
+    for title, keys in KEYS.items():
+        if title.partition(",")[0] == name:
+            lines += ["", f"`--json`{title.removeprefix(name)}:", "", "| key | |", "|---|---|"]
+            lines += [f"| `{key}` | {meaning} |" for key, meaning in keys.items()]
+    return "\n".join([*lines, ""])
+
+
+def _unwrap(text: str) -> str:
+    """One paragraph a line, as Markdown likes it."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+
+
+def _usage(argument: Any) -> str:
+    many = "..." if argument.nargs == -1 else ""
+    return f"{argument.metavar}{many}" if argument.required else f"[{argument.metavar}]{many}"
+
+
+def _spelled(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return parameter.metavar + ("..." if parameter.nargs == -1 else "")
+    return " ".join([parameter.opts[0], *([parameter.metavar] if parameter.metavar else [])])
+
+
+def _default(parameter: Any) -> str:
+    told = getattr(parameter, "show_default", True) and not getattr(parameter, "is_flag", False)
+    return f" Default: `{parameter.default}`." if told and parameter.default is not None else ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(write_page(), encoding="utf-8")

@@ -1,0 +1,185 @@
+"""docs/cli.md is what --help says, and its keys are those that --json prints."""
+
+import re
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer.main
+
+from fakes import COLOURS
+from mllctl.evaluate import Task
+from mllctl_cli.main import app
+
+DOCS = Path(__file__).parents[2] / "docs"
+SCRIPT = runpy.run_path(str(DOCS / "write_cli.py"))
+COMMANDS = dict(SCRIPT["list_commands"](typer.main.get_command(app)))
+WIDTH = 78  # columns that --help gives to a paragraph
+
+
+def documented_keys():
+    """Title of each table of keys -> the keys in it."""
+    keys, command, title = {}, "", None
+    for line in (DOCS / "cli.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## `mllctl "):
+            command, title = line.removeprefix("## `mllctl ").rstrip("`"), None
+        elif line.startswith("`--json`"):
+            title = command + line.removeprefix("`--json`").rstrip(":")
+            keys[title] = set()
+        elif title and (key := re.match(r"\| `(.+?)` \|", line)):
+            keys[title].add(key[1])
+    return keys
+
+
+DOCUMENTED = documented_keys()
+
+
+def printed_keys(value, known, path=""):
+    """Paths of all keys in a document; `*` stands for names that the documented keys leave open."""
+    if isinstance(value, list):
+        return {key for item in value for key in printed_keys(item, known, f"{path}[]")}
+    if not isinstance(value, dict):
+        return {path}
+    prefix = f"{path}." if path else ""
+    free = any(key.startswith(f"{prefix}*") for key in known)
+    return {
+        inner for key, item in value.items() for inner in printed_keys(item, known, prefix + ("*" if free else key))
+    }
+
+
+def test_the_page_is_current():
+    assert SCRIPT["write_page"]() == (DOCS / "cli.md").read_text(encoding="utf-8"), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_first_sentence_and_an_example_that_fit_a_line(run, name):
+    shown = run(*name.split(), "--help")
+    assert shown.code == 0
+    first, _, example = COMMANDS[name].help.partition("Example: ")
+    summary = first.split("\n\n")[0]
+    assert "\n" not in summary
+    assert summary.endswith(".")
+    # `mllctl --help` cuts what is longer than this.
+    assert len(summary) <= 64
+    assert example.startswith(f"mllctl {name}")
+    assert len(f"Example: {example}") <= WIDTH
+    assert f"Example: {example}" in shown.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_prints_data_has_json(name):
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    assert ("--json" in options) == (name != "init")
+    assert (name in DOCUMENTED) == (name != "init")
+
+
+def test_help_tells_the_exit_codes(run):
+    shown = run("--help").out
+    assert [line.split()[0] for line in shown.partition("Exit codes:")[2].split("\n") if line] == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "130",
+    ]
+    assert "..." not in shown.partition("Commands:")[2]
+
+
+def test_the_ten_classes_of_the_demo_are_words_that_name_one_thing(nouns):
+    classes = (DOCS / "classes.txt").read_text(encoding="utf-8").splitlines()
+    assert len(classes) == len(set(classes)) == 10
+    assert all(nouns.senses(name) for name in classes)
+
+
+# -- keys ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_task(monkeypatch, labelled):
+    """The demo tasks are one of four images."""
+    uris = tuple(str(labelled.folder / synset / "0.png") for synset in list(COLOURS)[:4])
+    task = Task("four", "photo", "photo", ("dog", "wolf", "cat", "apple"), uris, np.arange(4))
+    monkeypatch.setattr("mllctl.demo.demo_tasks", lambda: [task])
+
+
+@pytest.fixture
+def small_demo(monkeypatch, hubs):
+    """The demo hub is a copy of the labelled one."""
+    monkeypatch.setattr("mllctl.demo.build_demo", lambda path, *rest: shutil.copytree(hubs.labelled, path))
+    monkeypatch.setattr("mllctl_cli.hub.bundled_hub", lambda: hubs.labelled)
+
+
+def check_keys(outcome, title, code=0):
+    assert outcome.code == code, outcome.err
+    assert printed_keys(outcome.json, DOCUMENTED[title]) == DOCUMENTED[title]
+
+
+@pytest.mark.parametrize(
+    ("hub", "title", "arguments"),
+    [
+        ("labelled", "hub info", ()),
+        ("labelled", "graph show", ("canine.n.02",)),
+        ("labelled", "graph show, without NODE", ()),
+        ("labelled", "images list", ()),
+        ("labelled", "model list", ()),
+        ("labelled", "model show", ("fake/0",)),
+        ("labelled", "select", ("--class", "dog", "--class", "quantum", "--domain", "photo", "--task", "any")),
+        ("labelled", "sql", ("from precision limit 2",)),
+        ("labelled", "doctor", ()),
+    ],
+)
+def test_a_question_prints_the_documented_keys(run, hubs, hub, title, arguments):
+    outcome = run(*title.partition(",")[0].split(), *arguments, "--hub", getattr(hubs, hub), "--json")
+    # No model is left out where every label is complete; see the next test.
+    known = DOCUMENTED[title] - {"left_out[]"}
+    assert outcome.code == 0
+    assert printed_keys(outcome.json, known) == known
+
+
+def test_models_that_are_left_out_are_named(run, hubs):
+    arguments = ("--class", "dog", "--class", "apple", "--hub", hubs.unseen, "--json")
+    outcome = run("select", *arguments)
+    assert outcome.json["left_out"] == ["fake/0", "fake/2"]
+    check_keys(outcome, "select")
+
+
+def test_a_change_prints_the_documented_keys(run, hubs, photos):
+    run("init", "hub")
+    added = run("images", "add", photos, "--domain", "photo", "--describe", "a photograph", "--json")
+    check_keys(added, "images add", code=3)
+    check_keys(run("graph", "build", "--json"), "graph build")
+    check_keys(run("index", "build", "--json"), "index build")
+    check_keys(run("model", "add", "fake/0", "--json"), "model add")
+    (photos / "dog.n.01" / "1.png").unlink()
+    check_keys(run("label", "--all", "--json"), "label", code=3)
+    [gone] = [image["image"] for image in run("images", "list", "--json").json if image["uri"].endswith("01/1.png")]
+    check_keys(run("images", "remove", gone, "--json"), "images remove")
+    check_keys(run("predict", photos, "--class", "dog", "--class", "cat", "--json"), "predict", code=3)
+    check_keys(run("model", "remove", "fake/0", "--json"), "model remove")
+
+
+def test_evaluation_prints_the_documented_keys(run, hubs, small_task):
+    check_keys(run("evaluate", "--hub", hubs.labelled, "--json"), "evaluate")
+
+
+def test_evaluation_is_a_table_of_methods_and_on_demand_of_tasks(run, hubs, small_task):
+    shown = run("evaluate", "--hub", hubs.labelled, "--tasks").out
+    assert "four" in shown
+    assert "method, over 1 tasks  mean top-1 %" in shown
+    assert {line.split()[0] for line in shown.splitlines()[-3:]} == {"fake/0", "fake/1", "fake/2"}
+
+
+def test_the_demo_prints_the_documented_keys_and_how_many_labels_are_the_same(run, small_demo):
+    built = run("demo", "build", "new", "--json")
+    check_keys(built, "demo build")
+    assert {difference["bits"] for difference in built.json} == {0}
+    shown = run("demo", "build", "other")
+    assert "3 of 3 labels are bit for bit those of the bundled hub; the hub is at other" in shown.err
+
+
+def test_what_json_cannot_carry_becomes_text(run, hubs):
+    query = "select 'nan'::float n, 1 a, 2 a, date '2026-01-02' d, {'x': [1.5::decimal(3, 1)]} s, null z"
+    [row] = run("sql", query, "--hub", hubs.labelled, "--json").json
+    assert row == {"n": "nan", "a": 1, "a_2": 2, "d": "2026-01-02", "s": {"x": ["1.5"]}, "z": None}
