@@ -35,7 +35,7 @@ def square(image: Image.Image, size: int = SIZE) -> Image.Image:
 def render_svg(svg: bytes, size: int = 256) -> Image.Image:
     """Draw an SVG with librsvg (Debian `librsvg2-bin`); scripts and outside references are not followed."""
     command = ["rsvg-convert", "--keep-aspect-ratio", "-w", str(size), "-h", str(size)]
-    png = subprocess.run(command, input=svg, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True).stdout
+    png = subprocess.run(command, input=svg, capture_output=True, check=True).stdout
     return Image.open(io.BytesIO(png))
 
 
@@ -132,4 +132,5 @@ class Art:
         icon = icons["icons"][name]
         width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
         view = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
-        return f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{view}">{icon["body"]}</svg>'.encode()
+        names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+        return f'<svg {names} viewBox="{view}">{icon["body"]}</svg>'.encode()

@@ -15,14 +15,11 @@ import pyarrow.parquet as pq
 
 TARGET = Path(__file__).parents[1] / "data" / "mllctl_data" / "wordnet" / "nouns.parquet"
 
-# lexnames(5WN), the noun files: number -> name.
-LEXICOGRAPHER_FILES = dict(
-    enumerate(
-        "Tops act animal artifact attribute body cognition communication event feeling food group location "
-        "motive object person phenomenon plant possession process quantity relation shape state substance time".split(),
-        start=3,
-    )
-)
+# lexnames(5WN), the noun files, numbered from 3.
+LEXICOGRAPHER_FILES = """
+    Tops act animal artifact attribute body cognition communication event feeling food group location motive object
+    person phenomenon plant possession process quantity relation shape state substance time
+"""
 
 SCHEMA = pa.schema(
     [
@@ -67,7 +64,7 @@ def parse_synset(line: str, senses: dict[tuple[str, int], int]) -> dict[str, obj
         "senses": [senses[lemma.lower(), offset] for lemma in lemmas],
         "definition": gloss.split('; "')[0].strip().rstrip(";"),
         "hypernyms": hypernyms,
-        "lexname": LEXICOGRAPHER_FILES[int(fields[1])],
+        "lexname": LEXICOGRAPHER_FILES.split()[int(fields[1]) - 3],
     }
 
 

@@ -212,9 +212,7 @@ class HubChange:
         [(built,)] = self._run("SELECT max(nodes) FROM graph")
         changed = self._size() != before or built != self._size()[0]
         if changed:
-            self._run(
-                "INSERT INTO graph SELECT coalesce(max(version), 0) + 1, (SELECT count(*) FROM node) FROM graph"
-            )
+            self._run("INSERT INTO graph SELECT coalesce(max(version), 0) + 1, (SELECT count(*) FROM node) FROM graph")
         return changed
 
     def set_index(self, index: bytes, domains: Float32, encoder: str, fingerprint: str) -> None:
@@ -248,9 +246,7 @@ class HubChange:
         facts = {**asdict(card), "libraries": json.dumps(card.libraries, sort_keys=True)}
         columns = ", ".join(facts)
         values = ", ".join(f"${name}" for name in facts)
-        self._run(
-            f"INSERT INTO model (model, {columns}) VALUES ($model, {values})", {**facts, "model": model}
-        )
+        self._run(f"INSERT INTO model (model, {columns}) VALUES ($model, {values})", {**facts, "model": model})
         return int(model)
 
     def remove_model(self, name: str) -> None:
