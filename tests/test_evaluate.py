@@ -130,11 +130,13 @@ def test_a_second_run_shows_nothing_and_finds_the_same(run):
     assert len(list((run.cache / "embeddings").iterdir())) == len(NAMES)
 
 
-def test_other_images_are_not_answered_from_the_cache(run, world, tasks):
+def test_other_images_are_not_answered_from_the_cache(world, tasks, tmp_path):
     before = world.models["animals"].shown
     with Hub.open(world.hub) as hub:
-        evaluate_hub(hub, tasks[:1], world.encoder, run.cache, world.models.get)
-    assert world.models["animals"].shown == before + 2 * IMAGES
+        for task in tasks[:2]:
+            evaluate_hub(hub, [task], world.encoder, tmp_path, world.models.get)
+    assert len(tasks[0].uris) == len(tasks[1].uris)
+    assert world.models["animals"].shown == before + 2 * 2 * IMAGES
 
 
 def test_a_model_with_other_weights_than_the_labelled_ones_is_refused(world, tasks, tmp_path):

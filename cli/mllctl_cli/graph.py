@@ -27,7 +27,7 @@ def build(hub: HubOption = None, json: JsonOption = False) -> None:
     """
     from mllctl.graph import with_ancestors, wordnet
 
-    path = hub_path(hub)
+    path = mllctl.find_hub(hub)
     with change_hub(path) as change:
         with mllctl.Hub.open(path) as opened:
             given = [node.synset for node in opened.nodes()]

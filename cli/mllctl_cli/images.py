@@ -56,7 +56,7 @@ def add(
     from mllctl.graph import wordnet
     from mllctl.images import scan
 
-    path = hub_path(hub)
+    path = mllctl.find_hub(hub)
     with change_hub(path) as change:
         with mllctl.Hub.open(path) as opened:
             known = {stored.name: stored.description for stored in opened.domains()}
@@ -159,7 +159,7 @@ def remove(
     """
     if not image and synset is None and domain is None:
         raise InvalidTask("nothing to remove; give image numbers, --node or --domain")
-    path = hub_path(hub)
+    path = mllctl.find_hub(hub)
     with change_hub(path) as change:
         with mllctl.Hub.open(path) as opened:
             live = {stored.image for stored in _find_images(opened, synset, domain)}

@@ -4,7 +4,7 @@ import typer
 
 import mllctl
 from mllctl_cli import render
-from mllctl_cli.options import DEFAULT_ENCODER, EncoderOption, HubOption, JsonOption, hub_path, open_encoder
+from mllctl_cli.options import DEFAULT_ENCODER, EncoderOption, HubOption, JsonOption, open_encoder
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def build(hub: HubOption = None, encoder: EncoderOption = DEFAULT_ENCODER, json:
 
     Example: mllctl index build --hub ./hub
     """
-    report = mllctl.build_index(hub_path(hub), open_encoder(encoder))
+    report = mllctl.build_index(mllctl.find_hub(hub), open_encoder(encoder))
     if json:
         facts = {"nodes": report.nodes, "domains": report.domains, "width": report.width, "encoder": report.encoder}
         render.print_json(facts)

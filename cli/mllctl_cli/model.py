@@ -42,7 +42,7 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
 
     Example: mllctl model add ViT-B-32/laion2b_s34b_b79k --hub ./hub
     """
-    path = hub_path(hub)
+    path = mllctl.find_hub(hub)
     with change_hub(path) as change:
         card = mllctl.load_model(source).card
         change.add_model(card)
@@ -87,7 +87,7 @@ def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) 
 
     Example: mllctl model remove ViT-B-32/laion2b_s34b_b79k --hub ./hub
     """
-    path = hub_path(hub)
+    path = mllctl.find_hub(hub)
     with change_hub(path) as change:
         with mllctl.Hub.open(path) as opened:
             opened.model(name)  # suggests close names
@@ -116,7 +116,7 @@ def label(
     """
     if bool(model) == all_:
         raise InvalidTask("name the models to label, or give --all")
-    path = hub_path(hub)
+    path = mllctl.find_hub(hub)
     with mllctl.Hub.open(path) as opened:
         if opened.manifest.read_only:
             raise HubReadOnly(path)  # before a model is loaded for nothing

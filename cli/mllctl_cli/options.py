@@ -33,7 +33,10 @@ DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 
 
 def hub_path(option: Path | None) -> Path:
-    """Return the hub a command works on; say so when it is the bundled one."""
+    """Return the hub a command asks; say so when it is the bundled one.
+
+    Commands that change a hub call `mllctl.find_hub`: the bundled one refuses, and one line is enough.
+    """
     path = mllctl.find_hub(option)
     if path == bundled_hub():
         render.say("using the bundled demo hub; name another with --hub or $MLLCTL_HUB")

@@ -1,5 +1,6 @@
 """`select` and `predict`: what becomes of a task."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,8 +51,9 @@ def select(
 ) -> None:
     """Select models for a task from the names of its classes.
 
-    Nothing else is needed: no images, no labels, no weights of any model. A class that resembles no node of the hub
-    is shown as having no evidence.
+    Nothing else is needed: no images, no labels, no weights of any model. The models of a class are ordered by reuse:
+    precision on the class, blended with the mean over the task. A class that resembles no node of the hub is shown as
+    having no evidence.
 
     Example: mllctl select --classes classes.txt --domain satellite
     """
@@ -129,7 +131,9 @@ def _print_selection(selection: Selection) -> None:
 def _class_row(selection: Selection, c: int) -> tuple[str, str, str, str]:
     name, share = selection.classes[c], selection.share
     if not selection.covered[c]:
-        return name, "no evidence", "", f"nearest is only {selection.similarity[c]:.2f} like it"
+        # Rounded down: just under the floor must not read as the floor.
+        similarity = math.floor(100 * selection.similarity[c]) / 100
+        return name, "no evidence", "", f"nearest is only {similarity:.2f} like it"
     members = selection.members[c]
     return (
         name,

@@ -12,7 +12,7 @@ import numpy as np
 
 from mllctl.backends.protocol import Encoder
 from mllctl.backends.vectors import VectorIndex
-from mllctl.errors import HubDamaged, StageMissing
+from mllctl.errors import HubDamaged, HubReadOnly, StageMissing
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
 from mllctl.kernels.arrays import Bool, Float
@@ -36,8 +36,11 @@ def build_index(path: Path, encoder: Encoder) -> IndexReport:
 
     Raises:
         StageMissing: if the hub has no nodes, or nodes that `graph build` has not seen.
+        HubReadOnly: on the bundled demo hub.
     """
     with Hub.open(path) as hub:
+        if hub.manifest.read_only:
+            raise HubReadOnly(path)
         captions, domains = hub.captions(), hub.domains()
         _need_graph(hub)
     vectors = encoder.encode(captions)

@@ -197,6 +197,15 @@ def test_a_hub_that_cannot_answer_is_one_line(run, hubs, monkeypatch, hub, comma
     assert names_and_times(getattr(hubs, hub)) == before
 
 
+@pytest.mark.parametrize(
+    "command", ["label --all", "index build", "images remove 0", "model remove fake/0", "graph build"]
+)
+def test_to_change_the_bundled_hub_is_one_line(run, hubs, monkeypatch, command):
+    for name in ("mllctl.hub.finding.bundled_hub", "mllctl_cli.options.bundled_hub"):
+        monkeypatch.setattr(name, lambda: hubs.sealed)
+    check_refusal(run(*command.split()), 1, "the bundled demo hub is read-only")
+
+
 def test_doctor_says_what_is_wrong_with_every_hub_but_a_good_one(run, hubs):
     for name, path in vars(hubs).items():
         outcome = run("doctor", "--hub", path, "--json")

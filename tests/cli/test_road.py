@@ -56,7 +56,7 @@ def test_adding_reports_each_image_that_cannot_be_used_and_each_word_of_many_sen
 
 def test_names_of_files_need_not_be_text(run, tmp_path):
     folder = paint_folder(tmp_path / "photos", ["dog.n.01"], 2) / "dog.n.01"
-    (folder / "0.png").rename(os.fsencode(folder) + b"/\xe9.png")
+    (folder / "0.png").rename(folder / os.fsdecode(b"\xe9.png"))
     (folder / "1.png").rename(folder / "two words, \u732b.png")
     run("init")
     added = run("images", "add", folder.parent, "--domain", "photo", "--describe", "a photograph")

@@ -53,7 +53,7 @@ class OpenClipModel:
     def __init__(self, model: Any, tokenizer: Any, name: str, source: str, device: str = "cpu") -> None:
         import torch
 
-        # Channels last doubles the speed of depthwise convolutions on a processor (310 against 170 images/s).
+        # Faster for depthwise convolutions on a processor (312 against 215 images/s of 96 px on two cores).
         self.module = model.eval().to(device, memory_format=torch.channels_last)
         self.transform = image_transform(model.visual.preprocess_cfg)
         self.tokenizer = tokenizer
@@ -89,7 +89,7 @@ class OpenClipModel:
         """Encode token numbers of shape (n, length).
 
         Towers from transformers mask their padding, so each group of equally long texts goes in
-        without it: a class name costs a tenth, and no vector depends on its neighbours.
+        without it: a class name is a tenth of the full length, and no vector depends on its neighbours.
         """
         import torch
 
