@@ -75,7 +75,7 @@ def demo_tasks() -> list[Task]:
     return read_tasks(mllctl_data.path("demo", "tasks.json"), PACK)
 
 
-def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress) -> None:
+def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress, names: Sequence[str] | None = None) -> None:
     """Make the demo hub at `path`, or finish one whose making was cut off.
 
     Args:
@@ -83,6 +83,7 @@ def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress) -> No
         encoder: for the caption index.
         say: called with a line at each step.
         progress: called after each batch of images.
+        names: the demo models to label; all when None.
 
     Raises:
         HubExists: if the folder holds something else.
@@ -103,7 +104,7 @@ def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress) -> No
         change.set_graph(graph)
     report = build_index(path, encoder)
     say(f"{report.nodes} nodes in the graph and the index")
-    for name in _unlabelled(path, demo_models()):
+    for name in _unlabelled(path, demo_models() if names is None else names):
         model = load_model(f"demo:{name}")
         label = label_model(path, model, partial(progress, name))
         say(f"{name}: {label.hits} of {label.images} images go to their own node")

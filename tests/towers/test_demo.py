@@ -35,7 +35,7 @@ def dense(hub, model):
 
 def test_the_built_hub_has_the_shipped_labels(built, bundled):
     differences = compare_labels(built, bundled)
-    assert [d.model for d in differences] == [model.card.name for model in bundled.models()]
+    assert [d.model for d in differences] == [model.card.name for model in built.models()]
     # On the machine type that made them none differs; other processors may round a tie the other way.
     for difference in differences:
         assert difference.bits <= difference.compared / 10_000
@@ -68,6 +68,7 @@ def test_an_image_alone_is_answered_as_in_a_batch(bundled, encoder):
     np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_domains_beat_the_best_on_average_model_by_ten_points(bundled, encoder, tmp_path_factory):
     evaluation = evaluate_hub(bundled, list(TASKS.values()), encoder, tmp_path_factory.mktemp("cache"))
     means = evaluation.mean_top1()
