@@ -61,14 +61,16 @@ class WordNet:
     def senses(self, word: str) -> list[Synset]:
         """Return what `word` may mean: a wnid or synset name has one sense, a lemma may have several.
 
-        Senses come most frequent first; nothing matches: an empty list.
+        Senses come most frequent first, those written in the same case before others; nothing matches: an empty list.
         """
         if WNID.fullmatch(word):
             return [self._by_wnid[word]] if word in self._by_wnid else []
         if SYNSET.fullmatch(word):
             found = self._by_name.get(word.lower())
             return [found] if found else []
-        return self._by_lemma.get(word.strip().lower().replace(" ", "_"), [])
+        lemma = word.strip().replace(" ", "_")
+        # WordNet's first `crane` is the poet Hart Crane: a name is meant only by who writes it as one.
+        return sorted(self._by_lemma.get(lemma.lower(), []), key=lambda synset: lemma not in synset.lemmas)
 
     @cached_property
     def _by_name(self) -> dict[str, Synset]:
