@@ -38,7 +38,6 @@ docs: $(READY)  ## write docs/cli.md from --help
 demo-assets: $(READY)  ## draw the image pack and train the heads again (needs npm, apt and dpkg)
 	$(PYTHON) -c 'import shutil, sys; sys.exit(next((f"demo-assets needs {t}" for t in ("npm", "apt-get", "dpkg-deb", "rsvg-convert") if not shutil.which(t)), 0))'
 	bash assets/fetch $(ART)
-	$(BIN)/pip install --quiet --disable-pip-version-check imagehash
 	$(BIN)/python assets/wordnet.py $(ART)/deb/usr/share/wordnet
 	$(BIN)/python assets/pack.py $(ART)
 	$(BIN)/python assets/tasks.py

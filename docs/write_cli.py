@@ -77,6 +77,7 @@ def _each(keys: dict[str, str]) -> dict[str, str]:
 
 
 KEYS = {
+    "init": {"path": "Folder of the new hub."},
     "demo build": {
         "[].model": "Name of the model.",
         "[].bits": "Image-node pairs in which its label and the bundled one differ.",
@@ -153,7 +154,7 @@ KEYS = {
         "domain_matched": "Whether any sample domain resembles `domain`; if not, all weigh the same.",
         "domains[].name": "A sample domain.",
         "domains[].similarity": "Cosine of its description and `domain`; null without `--domain`.",
-        "domains[].weight": "Share of the evidence, in [0, 1].",
+        "domains[].weight": "Weight of an image of this domain; all sum to 1.",
         "classes[].class": "Name of the class.",
         "classes[].covered": "Whether it has evidence: its best node reaches the similarity floor.",
         "classes[].similarity": "Cosine with its best node.",

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 import oracles
 from fakes import COLOURS, FakeModel, InterruptedModel, fake, hub_of_folders, paint_folder
 from mllctl import label, label_model
-from mllctl.errors import HubReadOnly, SourceUnreadable, StageMissing
+from mllctl.errors import HubBusy, HubReadOnly, ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.graph import with_ancestors
 from mllctl.hub import Hub, LabelInput
 from mllctl.hub.writing import change_hub, seal
@@ -328,3 +328,32 @@ def test_more_images_of_a_node_than_a_block_holds_are_labelled_alike(tmp_path, n
     with Hub.open(hub) as opened:
         assert opened.query("SELECT node, used FROM block ORDER BY block").rows == ((0, 64), (0, 6), (1, 64), (1, 6))
         assert opened.hits([0, 1], [0]).images.tolist() == [[[70], [70]]]
+
+
+def test_a_model_whose_embeddings_are_no_numbers_is_refused_and_nothing_is_stored(painted_copy):
+    class Damaged(FakeModel):
+        def encode_images(self, images):
+            return np.full_like(super().encode_images(images), np.nan)
+
+    with pytest.raises(ModelNotLoadable, match="not numbers"):
+        label_model(painted_copy, Damaged("fake/damaged"))
+    with Hub.open(painted_copy) as hub:
+        assert hub.models() == []
+
+
+def test_a_part_that_a_power_cut_left_empty_is_shown_again(painted_copy):
+    model = FakeModel("fake/model")
+    staging = painted_copy / "staging" / f"label-{model.card.identity[:16]}"
+    staging.mkdir(parents=True)
+    (staging / "0000000000.parquet").touch()
+    assert label_model(painted_copy, model).shown == 40
+
+
+def test_two_processes_do_not_label_one_model_at_once(painted_copy):
+    class Nested(FakeModel):
+        def encode_images(self, images):
+            with pytest.raises(HubBusy):
+                label_model(painted_copy, FakeModel("fake/model"))
+            return super().encode_images(images)
+
+    label_model(painted_copy, Nested("fake/model"))

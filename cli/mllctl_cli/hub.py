@@ -26,12 +26,15 @@ def init(
     path: Annotated[
         Path, typer.Argument(metavar="DIR", help="An empty or new folder; ./hub without it.", show_default=False)
     ] = Path("hub"),
+    json: JsonOption = False,
 ) -> None:
     """Make an empty hub.
 
     Example: mllctl init ./hub
     """
     mllctl.Hub.create(path).close()
+    if json:
+        render.print_json({"path": str(path)})
     render.say(f"made an empty hub at {path}; next: `mllctl images add DIR --domain NAME --describe TEXT --hub {path}`")
 
 

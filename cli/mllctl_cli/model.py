@@ -43,8 +43,8 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
     Example: mllctl model add ViT-B-32/laion2b_s34b_b79k --hub ./hub
     """
     path = mllctl.find_hub(hub)
+    card = mllctl.load_model(source).card
     with change_hub(path) as change:
-        card = mllctl.load_model(source).card
         change.add_model(card)
     if json:
         render.print_json(dataclasses.asdict(card))

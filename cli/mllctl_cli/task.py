@@ -124,7 +124,7 @@ def _print_selection(selection: Selection) -> None:
         facts[title] = f"{selection.names[m]}{known}"
     if selection.domain_matched:
         heavy = [d for d in sorted(selection.domains, key=lambda d: -d.weight)[:DOMAINS_SHOWN] if d.weight >= 0.001]
-        facts["evidence by domain"] = ", ".join(f"{d.name} {render.percent(d.weight)} %" for d in heavy)
+        facts["weight of domains"] = ", ".join(f"{d.name} {render.percent(d.weight)} %" for d in heavy)
     render.print_facts(facts)
 
 

@@ -29,6 +29,16 @@ def class_prompts(classes: Sequence[str], template: str = PROMPT) -> list[str]:
     return [template.replace("{}", class_) for class_ in classes]
 
 
+def check_text(what: str, text: str) -> None:
+    """Refuse text that is not Unicode, such as bytes of another encoding on a command line.
+
+    Raises:
+        InvalidTask: if it is.
+    """
+    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InvalidTask(f"{what} is not UTF-8 text; write it in UTF-8")
+
+
 def clean_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Check the classes of a task and strip the white space around them.
 
@@ -42,6 +52,7 @@ def clean_classes(classes: Sequence[str]) -> tuple[str, ...]:
     for line, name in enumerate(names, start=1):
         if not name:
             raise InvalidTask(f"class {line} is empty; remove it or name it")
+        check_text(f"class {line}", name)
         if name in first:
             raise InvalidTask(f"class {name!r} stands twice, as number {first[name]} and {line}; remove one")
         first[name] = line

@@ -12,7 +12,7 @@
     ├── StageMissing            a stage before this one has not been run, or is older than its input
     ├── SourceUnreadable        a folder, manifest or class file that cannot be used at all
     ├── ModelNotLoadable
-    ├── MissingExtra
+    ├── NoFaiss
     ├── QueryRefused            SQL that fails or is not allowed
     └── InvalidTask             exit code 2: classes or options that make no task
 
@@ -84,7 +84,8 @@ class HubTooNew(HubError):
     """The hub was written under another schema version than this mllctl knows."""
 
     def __init__(self, path: Path, version: int, known: int) -> None:
-        super().__init__(f"hub {path} has schema version {version}, this mllctl reads {known}; upgrade mllctl", path)
+        cure = "upgrade mllctl" if version > known else "label it again with this mllctl"
+        super().__init__(f"hub {path} has schema version {version}, this mllctl reads {known}; {cure}", path)
         self.version = version
         self.known = known
 
@@ -125,12 +126,11 @@ class ModelNotLoadable(MllctlError):
         self.reason = reason
 
 
-class MissingExtra(MllctlError):
-    """A package is needed that a plain install does not bring."""
+class NoFaiss(MllctlError):
+    """Neither faiss-cpu nor faiss-gpu is installed."""
 
-    def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f"mllctl needs the {extra!r} extra {purpose}; pip install 'mllctl[{extra}]'")
-        self.extra = extra
+    def __init__(self) -> None:
+        super().__init__("mllctl needs FAISS; pip install 'mllctl[cpu]' or, with an NVIDIA GPU, 'mllctl[gpu]'")
 
 
 class QueryRefused(MllctlError):

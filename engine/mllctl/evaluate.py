@@ -26,7 +26,7 @@ from mllctl.backends.protocol import Encoder, VisionLanguageModel
 from mllctl.captions import class_prompts
 from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
-from mllctl.images import open_image
+from mllctl.images import open_image, read_bytes
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.ensemble import ensemble_confidence, softmax
 from mllctl.select import select_models
@@ -208,7 +208,8 @@ def _answers(
 
 def _embeddings(model: VisionLanguageModel, uris: Sequence[str], cache: Path, progress: Progress | None) -> Float:
     """Encode images, or take their embeddings from the cache, shape (i, d)."""
-    key = hashlib.sha256("\n".join([model.card.fingerprint, model.card.preprocess, *uris]).encode()).hexdigest()
+    contents = (hashlib.sha256(read_bytes(uri)).hexdigest() for uri in uris)
+    key = hashlib.sha256("\n".join([model.card.identity, *contents]).encode()).hexdigest()
     path = cache / "embeddings" / f"{key}.npy"
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)

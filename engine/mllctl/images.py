@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 from PIL import Image, UnidentifiedImageError
 
@@ -187,7 +188,7 @@ def _csv_rows(source: Path, domain: str) -> Iterator[_Row]:
             reader = csv.DictReader(lines)
             _need_columns(source, reader.fieldnames or (), ("path", "synset"))
             for row in reader:
-                path = str((source.parent / (row["path"] or "")).resolve())
+                path = _beside(source, row["path"] or "")
                 yield _Row(path, (row["synset"] or "").strip(), (row.get("domain") or "").strip() or domain)
     except UnicodeDecodeError as error:
         raise SourceUnreadable(source, "not UTF-8 text; save it as UTF-8") from error
@@ -202,13 +203,20 @@ def _parquet_rows(source: Path, domain: str) -> Iterator[_Row]:
         raise SourceUnreadable(source, "not a Parquet file") from error
     held = [name for name in ("path", "picture") if name in schema.names]
     _need_columns(source, schema.names, ("synset", *(held or ["path"])))
+    if "picture" in held and not pa.types.is_binary(schema.field("picture").type):
+        raise SourceUnreadable(source, f"column 'picture' must hold bytes, not {schema.field('picture').type}")
     shipped = mllctl_data.path()
     inside = source.resolve().is_relative_to(shipped.resolve())
     pack = f"{SHIPPED}{source.resolve().relative_to(shipped.resolve())}" if inside else str(source.resolve())
     columns = ["synset", *(name for name in ("path", "domain") if name in schema.names)]
     for number, row in enumerate(parquet.read_table(source, columns=columns).to_pylist()):
-        uri = f"{pack}#{number}" if "picture" in held else str((source.parent / (row["path"] or "")).resolve())
+        uri = f"{pack}#{number}" if "picture" in held else _beside(source, str(row["path"] or ""))
         yield _Row(uri, str(row["synset"] or "").strip(), str(row.get("domain") or "").strip() or domain)
+
+
+def _beside(source: Path, path: str) -> str:
+    """Return where a manifest's path is; one with a NUL, which no file can have, is skipped later."""
+    return path if "\0" in path else str((source.parent / path).resolve())
 
 
 def _need_columns(source: Path, names: Sequence[str], needed: Sequence[str]) -> None:

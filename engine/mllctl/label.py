@@ -8,8 +8,10 @@ Embeddings are kept: what a model has seen it is never shown again. Work in prog
 hub's `staging/` and is taken up by the same call after an interruption.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +19,11 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from mllctl.backends.protocol import ModelCard, VisionLanguageModel
-from mllctl.errors import HubReadOnly, SourceUnreadable, StageMissing
+from mllctl.backends.protocol import Float32, ModelCard, VisionLanguageModel
+from mllctl.errors import HubBusy, HubReadOnly, ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, Label, LabelInput
 from mllctl.hub.writing import change_hub
 from mllctl.images import Skipped, open_image
@@ -34,6 +37,7 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 BATCH = 64
 BATCHES_PER_PART = 16  # embeddings are put down every 1,024 images; at most that many are lost
 TEXT_BATCH = 256
+WRITER_WAIT = 600.0  # seconds; another writer's commit must not cost hours of labelling
 COMPARED_AT_ONCE = 2048  # images x nodes float64 in memory: 150 MB at 9,055 nodes
 
 # Issue on labels at scale: kept short so that the bundled hub stays small; `rivals` itself is whole.
@@ -79,9 +83,23 @@ def label_model(
     with Hub.open(path) as hub:
         given = _label_input(hub)
         stored = _stored_embeddings(hub, model.card)
-    staging = path / "staging" / f"label-{model.card.fingerprint[:16]}"
+    staging = path / "staging" / f"label-{model.card.identity[:16]}"
     staging.mkdir(parents=True, exist_ok=True)
-    found = {**stored["image"], **_read_parts(staging)}
+    with _hold(staging, path):
+        return _label(path, model, given, stored, staging, progress, batch)
+
+
+def _label(
+    path: Path,
+    model: VisionLanguageModel,
+    given: LabelInput,
+    stored: dict[int, Float16],
+    staging: Path,
+    progress: Progress | None,
+    batch: int,
+) -> LabelReport:
+    """Show the model what neither the hub nor `staging` has embeddings of, and commit its label."""
+    found = {**stored, **_read_parts(staging)}
     todo = [n for n, image in enumerate(given.images.tolist()) if image not in found]
     skipped: list[Skipped] = []
     done = len(given.images) - len(todo)
@@ -101,7 +119,7 @@ def label_model(
     given = _only(given, seen)
     embedding = np.array([found[image] for image in given.images.tolist()], dtype=np.float16)
     label, hits = make_label(given, embedding.reshape(len(given.images), -1), captions)
-    with change_hub(path) as change:
+    with change_hub(path, wait=WRITER_WAIT) as change:
         ordinal = change.add_model(model.card)
         change.set_features(ordinal, "image", _feature_table(given.images, embedding))
         change.set_features(ordinal, "caption", _feature_table(given.nodes, captions))
@@ -222,16 +240,28 @@ def _label_input(hub: Hub) -> LabelInput:
     return given
 
 
-def _stored_embeddings(hub: Hub, card: ModelCard) -> dict[str, dict[int, Float16]]:
-    """Return the embeddings the hub already has of this very model, by kind and ordinal."""
+def _stored_embeddings(hub: Hub, card: ModelCard) -> dict[int, Float16]:
+    """Return the embeddings of images that the hub already has of this very model, by ordinal."""
     known = {model.card.name: model for model in hub.models()}.get(card.name)
-    found: dict[str, dict[int, Float16]] = {"image": {}}
-    if known is None or known.card.fingerprint != card.fingerprint:
-        return found
-    for file in hub.manifest.image_features:
-        if file.model == known.model:
-            found["image"] = read_features(hub.path / file.path)
-    return found
+    if known is None or known.card.identity != card.identity:
+        return {}
+    files = [file for file in hub.manifest.image_features if file.model == known.model]
+    return read_features(hub.path / files[0].path) if files else {}
+
+
+@contextmanager
+def _hold(staging: Path, hub: Path) -> Iterator[None]:
+    """Let one process at a time label this model on this hub."""
+    lock = FileLock(staging / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise HubBusy(hub) from error
+    try:
+        yield
+    finally:
+        (staging / "lock").unlink(missing_ok=True)
+        lock.release()
 
 
 def read_features(path: Path) -> dict[int, Float16]:
@@ -260,12 +290,19 @@ def _encode_images(
             ordinals.append(int(given.images[n]))
     if not pictures:
         return {}
-    return dict(zip(ordinals, model.encode_images(pictures).astype(np.float16), strict=True))
+    return dict(zip(ordinals, _rounded(model, model.encode_images(pictures)), strict=True))
 
 
 def _encode_captions(model: VisionLanguageModel, given: LabelInput) -> Float16:
     parts = [model.encode_texts(few) for few in _in_parts(list(given.captions), TEXT_BATCH)]
-    return np.concatenate(parts).astype(np.float16)
+    return _rounded(model, np.concatenate(parts))
+
+
+def _rounded(model: VisionLanguageModel, vectors: Float32) -> Float16:
+    """Round embeddings to what is stored; what is no number would beat every node, or none."""
+    if not np.isfinite(vectors).all():
+        raise ModelNotLoadable(model.card.name, "it gives embeddings that are not numbers; its weights are damaged")
+    return vectors.astype(np.float16)
 
 
 def _write_part(staging: Path, fresh: dict[int, Float16]) -> None:
@@ -275,13 +312,19 @@ def _write_part(staging: Path, fresh: dict[int, Float16]) -> None:
     table = _feature_table(np.array(list(fresh), dtype=np.uint32), np.array(list(fresh.values())))
     unfinished = staging / "unfinished"
     parquet.write_table(table, unfinished, compression="none")
+    with unfinished.open("rb+") as written:
+        os.fsync(written.fileno())
     unfinished.replace(staging / f"{min(fresh):010d}.parquet")
 
 
 def _read_parts(staging: Path) -> dict[int, Float16]:
     found: dict[int, Float16] = {}
     for path in sorted(staging.glob("*.parquet")):
-        found.update(read_features(path))
+        try:
+            found.update(read_features(path))
+        except (pa.ArrowInvalid, OSError):
+            # A power cut may leave a part that is empty; its images are shown again.
+            path.unlink()
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mllctl.backends.protocol import Encoder
 from mllctl.backends.sentence import sentence_encoder
-from mllctl.captions import clean_classes
+from mllctl.captions import check_text, clean_classes
 from mllctl.errors import InvalidTask, StageMissing
 from mllctl.hub import Evidence, Hub, StoredModel, StoredNode, cache_folder
 from mllctl.index import check_encoder, encode_texts, match_nodes, open_index
@@ -22,7 +22,7 @@ from mllctl.kernels.evidence import domain_weights, weighted_precision
 from mllctl.kernels.reuse import best_models, class_precision, reuse_metric
 from mllctl.kernels.transfer import selected_nodes, transfer_matrix
 
-# Provisional, until they are calibrated: see docs/decisions.md for what was seen.
+# Provisional, until they are calibrated: docs/equations.md says what was seen.
 SIMILARITY_FLOOR = 0.45
 DOMAIN_TEMPERATURE = 0.05
 DOMAIN_FLOOR = 0.30
@@ -30,12 +30,12 @@ DOMAIN_FLOOR = 0.30
 
 @dataclass(frozen=True)
 class DomainWeight:
-    """How much evidence from one sample domain counts.
+    """How much an image of one sample domain counts.
 
     Attributes:
         name: of the domain.
         similarity: cosine of its description and the user's words; None without such words.
-        weight: share of the whole, in [0, 1].
+        weight: of an image of this domain, in [0, 1]; all weights sum to 1.
     """
 
     name: str
@@ -134,16 +134,17 @@ def select_models(
         k: models per class, at least 1.
         alpha: weight of the class itself against the task's mean, in [0, 1].
         nodes_per_class: nodes each class is matched to, at least 1.
-        encoder: the one the index was built with; None opens the default.
+        encoder: the one the index was built with; None opens it by the name the hub recorded.
 
     Raises:
         InvalidTask: on empty or repeated classes, `k` < 1, `alpha` outside [0, 1] or `nodes_per_class` < 1.
         StageMissing: if there is no caption index, it is too old, or no model is labelled.
     """
     names = clean_classes(classes)
+    check_text("domain", domain or "")
     _check_options(k, alpha, nodes_per_class)
     index = open_index(hub)
-    encoder = encoder or sentence_encoder(cache=cache_folder())
+    encoder = encoder or _index_encoder(hub)
     check_encoder(hub, encoder)
     queries = encode_texts(encoder, [*names, *([domain] if domain else [])])
     near = match_nodes(index, queries[: len(names)], hub.evidence_nodes(), nodes_per_class)
@@ -182,6 +183,11 @@ def select_models(
         overall=overall,
         hub_generation=hub.manifest.generation,
     )
+
+
+def _index_encoder(hub: Hub) -> Encoder:
+    made = hub.manifest.index
+    return sentence_encoder(made.encoder, cache=cache_folder()) if made else sentence_encoder(cache=cache_folder())
 
 
 def _check_options(k: int, alpha: float, nodes_per_class: int) -> None:
@@ -227,9 +233,14 @@ def _stored_nodes(hub: Hub, evidence: Evidence) -> tuple[StoredNode, ...]:
 
 
 def _best_overall(hub: Hub, candidates: tuple[StoredModel, ...]) -> int:
-    """Return the candidate with the best mean precision over all nodes with evidence."""
+    """Return the candidate with the best mean precision over all nodes with evidence.
+
+    Means over unlike nodes do not compare, so a stale label counts only where there is no complete one.
+    """
     overall = hub.overall_precision()
-    return int(np.argmax([overall[model.model] for model in candidates]))
+    complete = [model.state == "complete" for model in candidates]
+    fair = [full or not any(complete) for full in complete]
+    return int(np.argmax([overall[m.model] if f else -1.0 for m, f in zip(candidates, fair, strict=True)]))
 
 
 def _members(reuse: Float, k: int, overall: int) -> Int:

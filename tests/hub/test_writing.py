@@ -8,12 +8,13 @@ import pytest
 
 from fakes import FakeEncoder, FakeModel, paint_folder, plain_card, plain_synset
 from mllctl import build_index, label_model, select_models
-from mllctl.errors import HubBusy, HubNotFound, HubReadOnly, NotInHub
+from mllctl.errors import HubBusy, HubExists, HubNotFound, HubReadOnly, NotInHub, StageMissing
 from mllctl.graph import Graph
 from mllctl.hub import Hub, LabelInput, writing
 from mllctl.hub.manifest import read_manifest
 from mllctl.hub.writing import HubChange, change_hub, seal
 from mllctl.images import Domain, SampleImage, scan
+from mllctl.index import open_index
 from mllctl.label import make_label
 
 
@@ -151,7 +152,7 @@ def test_a_change_that_fails_leaves_every_file_as_it_was(labelled_copy, error):
         change.add_domain(Domain("drawing", "drawings"))
         change.remove_images([0, 1, 2])
         change.remove_model("fake/0")
-        change.set_index(b"index", np.zeros((2, 3), dtype=np.float32), "fake", "f")
+        change.set_index(b"index", 1, np.zeros((2, 3), dtype=np.float32), "fake", "f")
         raise error
     assert contents(labelled_copy) == before
 
@@ -372,3 +373,21 @@ def test_a_removed_model_leaves_nothing_and_its_ordinal_is_not_reused(labelled_c
         assert all(f"{2:06d}-" not in file.path for file in hub.manifest.files())
     with change_hub(labelled_copy) as change:
         assert change.add_model(plain_card("fake/2")) == 3
+
+
+def test_a_folder_with_files_of_somebody_else_is_no_place_for_a_hub(tmp_path):
+    mine = tmp_path / "features" / "mine.parquet"
+    mine.parent.mkdir()
+    mine.touch()
+    with pytest.raises(HubExists):
+        Hub.create(tmp_path)
+    assert mine.exists()
+
+
+def test_an_index_that_nodes_overtook_is_older_than_its_captions(painted_copy):
+    with Hub.open(painted_copy) as hub:
+        nodes = len(hub.captions())
+    with change_hub(painted_copy) as change:
+        change.set_index(b"index", nodes - 1, np.zeros((1, 3), dtype=np.float32), "fake", "f")
+    with Hub.open(painted_copy) as hub, pytest.raises(StageMissing, match="older than its captions"):
+        open_index(hub)

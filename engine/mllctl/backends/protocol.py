@@ -5,6 +5,7 @@ images and texts into vectors of one space. Every class in `backends` keeps one 
 protocols; the rest of the engine sees arrays only.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -62,6 +63,12 @@ class ModelCard:
     tokenizer: str
     source: str
     libraries: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides an embedding but the libraries; equal weights may be prepared differently."""
+        facts = (self.name, self.fingerprint, self.preprocess, self.tokenizer, str(self.image_size))
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 class VisionLanguageModel(Protocol):

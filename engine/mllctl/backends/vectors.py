@@ -7,14 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mllctl.backends.protocol import Float32
-from mllctl.errors import MllctlError
-
-
-class NoFaiss(MllctlError):
-    """Neither faiss-cpu nor faiss-gpu is installed."""
-
-    def __init__(self) -> None:
-        super().__init__("mllctl needs FAISS; pip install 'mllctl[cpu]' or, with an NVIDIA GPU, 'mllctl[gpu]'")
+from mllctl.errors import NoFaiss
 
 
 class VectorIndex:

@@ -9,7 +9,7 @@ import mllctl_data
 
 
 def find_hub(path: Path | str | None = None) -> Path:
-    """Return `path`, else `$MLLCTL_HUB`, else `./hub` if it exists, else the bundled demo hub."""
+    """Return `path`, else `$MLLCTL_HUB`, else `./hub` if it holds a hub, else the bundled demo hub."""
     named = path or os.environ.get("MLLCTL_HUB")
     if named:
         return Path(named)

@@ -23,7 +23,8 @@ from mllctl.errors import HubDamaged, HubExists, NotInHub, QueryRefused
 from mllctl.hub.manifest import NAME, SCHEMA_VERSION, Manifest, describe, read_manifest, write_manifest
 from mllctl.hub.records import Evidence, LabelInput, StoredDomain, StoredImage, StoredModel, StoredNode, Table
 
-QUESTIONS = ("SELECT", "EXPLAIN", "MULTI")  # DuckDB's kinds; MULTI is what PIVOT unfolds to
+# DuckDB's kinds; MULTI is what PIVOT unfolds to. Not EXPLAIN: EXPLAIN ANALYZE runs whatever it explains.
+QUESTIONS = ("SELECT", "MULTI")
 SCHEMA = Path(__file__).parent / "schema"
 LABEL_TABLES = ("label_made", "label_node", "label_state", "rival_mask", "image_label")
 CARD = tuple(field.name for field in dataclasses.fields(ModelCard) if field.name != "libraries")
@@ -68,8 +69,7 @@ class Hub(AbstractContextManager["Hub"]):
             HubExists: if the folder holds anything but leftovers of a creation that was cut off.
         """
         folder = Path(path)
-        leftovers = {"staging", "labels", "features", ".lock", "catalog-000000.duckdb", f"{NAME}.new"}
-        if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - leftovers):
+        if folder.exists() and not (folder.is_dir() and all(_is_leftover(entry) for entry in folder.iterdir())):
             raise HubExists(folder)
         for inner in ("staging", "labels", "features"):
             (folder / inner).mkdir(parents=True, exist_ok=True)
@@ -337,7 +337,7 @@ class Hub(AbstractContextManager["Hub"]):
         try:
             kinds = [statement.type.name for statement in self._db.extract_statements(sql)]
             if len(kinds) != 1 or kinds[0] not in QUESTIONS:
-                raise QueryRefused(f"give one SELECT, FROM, DESCRIBE or EXPLAIN, not {', '.join(kinds) or 'nothing'}")
+                raise QueryRefused(f"give one SELECT, FROM or DESCRIBE, not {', '.join(kinds) or 'nothing'}")
             return self._answer_interruptibly(sql)
         except duckdb.Error as error:
             raise QueryRefused(" ".join(str(error).split("\n\n")[0].split())) from error
@@ -403,6 +403,13 @@ class Hub(AbstractContextManager["Hub"]):
             if "Corrupt" not in str(error):
                 raise
             raise HubDamaged(self.path, str(error).splitlines()[0]) from error
+
+
+def _is_leftover(entry: Path) -> bool:
+    """Say whether a creation that was cut off may have left this: empty folders, and the first catalog."""
+    if entry.is_dir():
+        return entry.name in ("staging", "labels", "features") and not any(entry.iterdir())
+    return entry.name in (".lock", "catalog-000000.duckdb", f"{NAME}.new")
 
 
 def _quoted(path: Path) -> str:

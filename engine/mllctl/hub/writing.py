@@ -49,16 +49,20 @@ AnyFile = TypeVar("AnyFile", bound=HubFile)
 
 
 @contextmanager
-def change_hub(path: Path) -> Iterator["HubChange"]:
+def change_hub(path: Path, wait: float = 0.0) -> Iterator["HubChange"]:
     """Hold the one writer's place of a hub; commit on leaving, forget everything on an error.
 
+    Args:
+        path: the hub's folder.
+        wait: seconds to wait for another writer.
+
     Raises:
-        HubBusy: if another process holds it.
+        HubBusy: if another process holds it that long.
         HubReadOnly: if this is the bundled demo hub.
     """
     if read_manifest(path).read_only:
         raise HubReadOnly(path)
-    lock = FileLock(path / ".lock", timeout=0)
+    lock = FileLock(path / ".lock", timeout=wait)
     try:
         lock.acquire()
     except Timeout as error:
@@ -215,15 +219,18 @@ class HubChange:
             self._run("INSERT INTO graph SELECT coalesce(max(version), 0) + 1, (SELECT count(*) FROM node) FROM graph")
         return changed
 
-    def set_index(self, index: bytes, domains: Float32, encoder: str, fingerprint: str) -> None:
-        """Store a caption index with the embeddings of the domains, and say what they were made by."""
+    def set_index(self, index: bytes, nodes: int, domains: Float32, encoder: str, fingerprint: str) -> None:
+        """Store a caption index over the first `nodes` nodes with the embeddings of the first domains.
+
+        If others were added meanwhile the index is older than its captions, and readers say so.
+        """
         name = f"nodes-{self._new.generation:06d}.faiss"
         self._staged(name).write_bytes(index)
         embedding = pa.array(list(domains), pa.list_(pa.float32()))
         self._run("DELETE FROM domain_embedding")
         ordinal = pa.array(range(len(domains)), pa.uint32())
         self._insert("domain_embedding", pa.table([ordinal, embedding], names=["domain", "embedding"]))
-        placeholder = IndexFile(name, 0, "", self._size()[0], len(domains), encoder, fingerprint)
+        placeholder = IndexFile(name, 0, "", nodes, len(domains), encoder, fingerprint)
         self._new = replace(self._new, index=placeholder)
 
     # -- models ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """From the similarities of one model to its label: which nodes beat the true node on each image.
 
 Embeddings are stored as float16. Products of two float16 are exact in float64 and so, at our
-widths, is their sum: a label does not depend on the order of summation, the batch or the machine.
+widths, is their sum: a label is a pure function of what is stored, whatever the order of summation.
 """
 
 import numpy as np
@@ -26,7 +26,12 @@ def rivals(similarity: Float, truth: Int) -> Bool:
 
     Returns:
         shape (i, v); False at the true node.
+
+    Raises:
+        ValueError: on NaN, which would beat nothing and be beaten by nothing.
     """
+    if np.isnan(similarity).any():
+        raise ValueError("similarity must not contain NaN")
     own = np.take_along_axis(similarity, truth[:, None], axis=1)
     earlier = np.arange(similarity.shape[1])[None, :] < truth[:, None]
     return np.asarray((similarity > own) | ((similarity == own) & earlier))
