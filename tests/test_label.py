@@ -90,6 +90,8 @@ def test_masks_hold_a_bit_for_each_image_and_rival_and_no_other(world, at_once):
     assert hits == sum(oracles.winner(row, nodes) == truth for row, truth in zip(similarity, truths, strict=True))
     keys = [(row["node"], row["block"], row["mask"], row["rival"]) for row in made.masks.to_pylist()]
     assert keys == sorted(set(keys))
+    # However the work is cut, a rival has one mask a block.
+    assert len({(block, rival) for _, block, _, rival in keys}) == len(keys)
 
 
 @settings(max_examples=60)

@@ -135,7 +135,7 @@ def test_a_query_gives_columns_and_rows(hub):
         "SET enable_external_access = true",
         "SET lock_configuration = false",
         "RESET enable_external_access",
-        "SET memory_limit = '1GB'",
+        "SET default_order = 'desc'",
         "INSTALL httpfs",
     ],
 )
