@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import shutil
 import subprocess
@@ -391,3 +392,12 @@ def test_an_index_that_nodes_overtook_is_older_than_its_captions(painted_copy):
         change.set_index(b"index", nodes - 1, np.zeros((1, 3), dtype=np.float32), "fake", "f")
     with Hub.open(painted_copy) as hub, pytest.raises(StageMissing, match="older than its captions"):
         open_index(hub)
+
+
+def test_the_same_weights_prepared_in_another_way_lose_their_old_label(labelled_copy):
+    with Hub.open(labelled_copy) as hub:
+        card = hub.models()[0].card
+    with change_hub(labelled_copy) as change:
+        change.add_model(dataclasses.replace(card, preprocess="another"))
+    with Hub.open(labelled_copy) as hub:
+        assert hub.model(card.name).state == "none"

@@ -238,11 +238,12 @@ class HubChange:
     def add_model(self, card: ModelCard) -> int:
         """Add a model, or renew the card of the model of that name; return its ordinal.
 
-        Other weights under a known name make another model: the old label goes.
+        Other weights under a known name make another model, and so does the same prepared in another way: the old
+        label goes.
         """
-        query = "SELECT model, fingerprint FROM model WHERE name = $name"
+        query = "SELECT model, fingerprint, preprocess, tokenizer, image_size FROM model WHERE name = $name"
         known = next(iter(self._run(query, {"name": card.name})), None)
-        if known and known[1] != card.fingerprint:
+        if known and known[1:] != (card.fingerprint, card.preprocess, card.tokenizer, card.image_size):
             self.remove_model(card.name)
             known = None
         model = known[0] if known else self._counter("model")
