@@ -1,7 +1,7 @@
 """A small world without towers: colours are images, and what a model sees is a fixed table."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,11 @@ from PIL import Image
 
 from mllctl.backends.protocol import Float32, ModelCard
 from mllctl.graph import Synset, WordNet, with_ancestors
-from mllctl.hub import Hub
+from mllctl.hub import Features, Hub, LabelInput
+from mllctl.hub.features import as_batch
 from mllctl.hub.writing import change_hub
 from mllctl.images import Domain, scan
+from mllctl.label.growing import Label, write_part
 
 WIDTH = 16
 
@@ -172,6 +174,49 @@ def plain_synset(number: int, hypernyms: Sequence[int] = ()) -> Synset:
 def plain_card(name: str, fingerprint: str = "0") -> ModelCard:
     """The card of a model that is never run."""
     return ModelCard(name, "fake", fingerprint, 1, 8, 3, 1.0, 0.0, "none", "none", name, {"fake": "1"})
+
+
+class TableModel:
+    """Embeds images and captions by looking them up: what a test drew for each, by uri or caption."""
+
+    def __init__(self, card: ModelCard, images: Mapping[str, Sequence[float]], captions: Mapping[str, Sequence[float]]):
+        self.card = card
+        self.images, self.captions = images, captions
+
+    def features(self, given: LabelInput) -> tuple[Features, Features]:
+        """All embeddings for a label of `given`, as a hub would have kept them."""
+        tables = (
+            (given.images, [self.images[uri] for uri in given.uris]),
+            (given.nodes, [self.captions[caption] for caption in given.captions]),
+        )
+        return tuple(
+            Features([as_batch(ordinals, np.array(vectors, dtype=np.float16))] if len(ordinals) else [])
+            for ordinals, vectors in tables
+        )
+
+
+def commit_label(path: Path, model: TableModel) -> None:
+    """Bring the label of a model up to date, as `label_model` does, without images to look at."""
+    with Hub.open(path) as hub:
+        given = hub.label_input()
+        known = {stored.card.name: stored.model for stored in hub.models()}.get(model.card.name)
+        label = Label.empty() if known is None else Label.read(hub, known)
+        gone = label.nodes[~np.isin(label.nodes, given.nodes)]
+        near = hub.images_near(known, gone) if len(gone) else ()
+        held = hub.features(known) if known is not None else (Features([]), Features([]))
+    images, captions = model.features(given)
+    folder = path / "staging" / "by-hand"
+    if not write_part(folder, given, model.card, label, images, captions, near):
+        return
+    with change_hub(path, "label by hand") as change:
+        ordinal = change.add_model(model.card)
+        fresh = given.images[~held[0].held(given.images)]
+        named = given.nodes[~held[1].held(given.nodes)]
+        if len(fresh):
+            change.put_features(ordinal, "image", images.parts(fresh))
+        if len(named):
+            change.put_features(ordinal, "caption", captions.parts(named))
+        change.put_label(ordinal, folder, whole=len(label.nodes) == 0)
 
 
 def paint_folder(root: Path, synsets: Sequence[str], count: int, seed: int = 0, side: int = 8) -> Path:

@@ -11,7 +11,6 @@ from mllctl.graph import with_ancestors
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
 from mllctl.images import Domain, scan
-from mllctl.label import read_features
 from mllctl.select import DOMAIN_TEMPERATURE, SIMILARITY_FLOOR
 
 # Of a node: four photos and two drawings.
@@ -156,11 +155,12 @@ def fake_world(labelled):
         images = hub.images()
         nodes = len(hub.captions())
         similarity = []
-        for image_file, caption_file in zip(hub.manifest.image_features, hub.manifest.caption_features, strict=True):
-            seen, captions = read_features(hub.path / image_file.path), read_features(hub.path / caption_file.path)
-            found = oracles.similarities([seen[image.image] for image in images], list(captions.values()))
+        for model in hub.models():
+            seen, captions = hub.features(model.model)
+            shown = seen.take(np.array([image.image for image in images]))
+            found = oracles.similarities(shown.tolist(), captions.take(captions.ordinals).tolist())
             dense = np.full((len(images), nodes), -np.inf)
-            dense[:, list(captions)] = found
+            dense[:, captions.ordinals] = found
             similarity.append(dense.tolist())
         yield hub, [image.node for image in images], similarity
 

@@ -28,7 +28,7 @@ def build(hub: HubOption = None, json: JsonOption = False) -> None:
     from mllctl.graph import with_ancestors, wordnet
 
     path = mllctl.find_hub(hub)
-    with change_hub(path) as change:
+    with change_hub(path, "graph build") as change:
         with mllctl.Hub.open(path) as opened:
             given = [node.synset for node in opened.nodes()]
         if not given:

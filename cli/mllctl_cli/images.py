@@ -11,6 +11,7 @@ import mllctl
 from mllctl.errors import InvalidTask, NotInHub
 from mllctl.hub import StoredImage
 from mllctl.hub.writing import HubChange, change_hub
+from mllctl.label import remove_images
 from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption, check_domain, find_node, hub_path
 
@@ -57,7 +58,7 @@ def add(
     from mllctl.images import scan
 
     path = mllctl.find_hub(hub)
-    with change_hub(path) as change:
+    with change_hub(path, f"images add {source}") as change:
         with mllctl.Hub.open(path) as opened:
             known = {stored.name: stored.description for stored in opened.domains()}
         # Before the images are read, which may take long.
@@ -153,21 +154,20 @@ def remove(
 ) -> None:
     """Remove sample images by number, node or domain.
 
-    Labels stay valid for the images that remain.
+    Labels follow: a node that loses its last image competes no longer.
 
     Example: mllctl images remove 17 18 --hub ./hub
     """
     if not image and synset is None and domain is None:
         raise InvalidTask("nothing to remove; give image numbers, --node or --domain")
     path = mllctl.find_hub(hub)
-    with change_hub(path) as change:
-        with mllctl.Hub.open(path) as opened:
-            live = {stored.image for stored in _find_images(opened, synset, domain)}
-        unknown = sorted(set(image or []) - live)
-        if unknown:
-            raise NotInHub("image", str(unknown[0]), cure="`mllctl images list` shows all")
-        chosen = sorted(set(image or live))
-        change.remove_images(chosen)
+    with mllctl.Hub.open(path) as opened:
+        live = {stored.image for stored in _find_images(opened, synset, domain)}
+    unknown = sorted(set(image or []) - live)
+    if unknown:
+        raise NotInHub("image", str(unknown[0]), cure="`mllctl images list` shows all")
+    chosen = sorted(set(image or live))
+    remove_images(path, chosen)
     if json:
         render.print_json({"removed": len(chosen)})
         return

@@ -44,7 +44,7 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
     """
     path = mllctl.find_hub(hub)
     card = mllctl.load_model(source).card
-    with change_hub(path) as change:
+    with change_hub(path, f"model add {source}") as change:
         change.add_model(card)
     if json:
         render.print_json(dataclasses.asdict(card))
@@ -88,7 +88,7 @@ def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) 
     Example: mllctl model remove ViT-B-32/laion2b_s34b_b79k --hub ./hub
     """
     path = mllctl.find_hub(hub)
-    with change_hub(path) as change:
+    with change_hub(path, f"model remove {name}") as change:
         with mllctl.Hub.open(path) as opened:
             opened.model(name)  # suggests close names
         change.remove_model(name)

@@ -95,7 +95,7 @@ def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress, names
     images = demo_images("graph")
     say(f"{len(images)} images in {len(demo_domains())} domains")
     nouns = wordnet()
-    with change_hub(path) as change:
+    with change_hub(path, "demo build") as change:
         for domain in demo_domains():
             change.add_domain(domain)
         graph = with_ancestors((image.wnid for image in images), nouns)

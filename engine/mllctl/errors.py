@@ -7,7 +7,8 @@
     │   ├── HubReadOnly
     │   ├── HubBusy
     │   ├── HubDamaged
-    │   └── HubTooNew
+    │   ├── HubTooNew
+    │   └── HubTooOld
     ├── NotInHub                a model, domain or synset the hub does not hold
     ├── StageMissing            a stage before this one has not been run, or is older than its input
     ├── SourceUnreadable        a folder, manifest or class file that cannot be used at all
@@ -81,10 +82,19 @@ class HubDamaged(HubError):
 
 
 class HubTooNew(HubError):
-    """The hub was written under another schema version than this mllctl knows."""
+    """The hub was written under a later schema version than this mllctl knows."""
 
     def __init__(self, path: Path, version: int, known: int) -> None:
-        cure = "upgrade mllctl" if version > known else "label it again with this mllctl"
+        super().__init__(f"hub {path} has schema version {version}, this mllctl reads {known}; upgrade mllctl", path)
+        self.version = version
+        self.known = known
+
+
+class HubTooOld(HubError):
+    """The hub was written under an earlier schema version."""
+
+    def __init__(self, path: Path, version: int, known: int) -> None:
+        cure = f"run `mllctl hub upgrade --hub {path}`"
         super().__init__(f"hub {path} has schema version {version}, this mllctl reads {known}; {cure}", path)
         self.version = version
         self.known = known

@@ -45,7 +45,7 @@ def build_index(path: Path, encoder: Encoder) -> IndexReport:
         _need_graph(hub)
     vectors = encoder.encode(captions)
     descriptions = encoder.encode([domain.description for domain in domains])
-    with change_hub(path) as change:
+    with change_hub(path, "index build") as change:
         content = VectorIndex.build(vectors).to_bytes()
         change.set_index(content, len(captions), descriptions, encoder.name, encoder.fingerprint)
     return IndexReport(len(captions), len(domains), vectors.shape[1], encoder.name)

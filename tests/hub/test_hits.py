@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 import oracles
-from fakes import plain_card, plain_synset
+from fakes import TableModel, commit_label, plain_card, plain_synset
 from mllctl.graph import Graph
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
 from mllctl.images import Domain, SampleImage
 from mllctl.kernels.precision import node_hits
-from mllctl.label import make_label
 
 NODES, MODELS, WIDTH, SELECTIONS = 8, 3, 3, 25
 DOMAINS = ("photo", "drawing", "clip art")
@@ -28,17 +27,6 @@ def random_images(random, node, domain):
     return [
         SampleImage(f"{domain}/{node}/{n}", f"n{node:08d}", domain, f"{random.integers(2**63)}") for n in range(count)
     ]
-
-
-def label_all(path, models, image_vectors, node_vectors):
-    """Commit a label of each model, made from its vectors by the uri of an image and the ordinal of a node."""
-    with Hub.open(path) as hub:
-        given = hub.label_input()
-    with change_hub(path) as change:
-        for m in models:
-            images = np.array([image_vectors[m][uri] for uri in given.uris], dtype=np.float16)
-            label, _ = make_label(given, images, node_vectors[m][given.nodes])
-            change.set_label(change.add_model(plain_card(f"model/{m}")), plain_card(f"model/{m}"), label)
 
 
 @pytest.fixture(params=[1, 2, 3], scope="module")
@@ -57,16 +45,23 @@ def world(request, tmp_path_factory):
         change.add_nodes(synsets)
         assert change.add_images(images) == len(images)
         change.set_graph(Graph(synsets, ()))
-    image_vectors = [
-        {image.uri: random.choice(VALUES, size=WIDTH).astype(np.float16) for image in images} for _ in range(MODELS)
+    with Hub.open(path) as hub:
+        captions = hub.captions()
+    models = [
+        TableModel(
+            plain_card(f"model/{m}"),
+            {image.uri: random.choice(VALUES, size=WIDTH) for image in images},
+            dict(zip(captions, random.choice(VALUES, size=(NODES, WIDTH)), strict=True)),
+        )
+        for m in range(MODELS)
     ]
-    node_vectors = [random.choice(VALUES, size=(NODES, WIDTH)).astype(np.float16) for _ in range(MODELS)]
-    label_all(path, [0, 1], image_vectors, node_vectors)
+    commit_label(path, models[0])
+    commit_label(path, models[1])
     with Hub.open(path) as hub:
         gone = [image.image for image in hub.images() if random.random() < 0.15]
     with change_hub(path) as change:
         change.remove_images(gone)
-    label_all(path, [2], image_vectors, node_vectors)
+    commit_label(path, models[2])
     with Hub.open(path) as hub:
         evidence = set(np.flatnonzero(hub.evidence_nodes()).tolist())
         yield SimpleNamespace(
@@ -74,13 +69,14 @@ def world(request, tmp_path_factory):
             random=random,
             evidence=evidence,
             images=hub.images(),
-            similarity=[dense(hub.images(), image_vectors[m], node_vectors[m], evidence) for m in range(MODELS)],
+            similarity=[dense(hub, model, evidence) for model in models],
         )
 
 
-def dense(images, image_vectors, node_vectors, evidence):
+def dense(hub, model, evidence):
     """Similarities as lists, by order of images and ordinal of node; nothing is like a node without evidence."""
-    rows = oracles.similarities([image_vectors[image.uri].tolist() for image in images], node_vectors.tolist())
+    images = [model.images[image.uri].tolist() for image in hub.images()]
+    rows = oracles.similarities(images, [model.captions[caption].tolist() for caption in hub.captions()])
     return [[value if node in evidence else float("-inf") for node, value in enumerate(row)] for row in rows]
 
 
@@ -104,9 +100,11 @@ def test_the_world_is_as_hard_as_it_should_be(world):
 def test_hits_are_those_of_the_kernel_and_of_the_loops(world):
     truth = [image.node for image in world.images]
     for selected in selections(world):
-        evidence = world.hub.hits(selected, range(MODELS))
+        evidence, by_masks = (count(selected, range(MODELS)) for count in (world.hub.hits, world.hub.hits_by_masks))
         assert evidence.hits.dtype == evidence.images.dtype == np.int64
         assert evidence.hits.shape == (MODELS, len(selected), len(DOMAINS))
+        assert np.array_equal(evidence.hits, by_masks.hits)
+        assert np.array_equal(evidence.images, by_masks.images)
         for m, similarity in enumerate(world.similarity):
             expected = oracles.node_hits(similarity, truth, selected)
             kernel = node_hits(
@@ -164,7 +162,10 @@ def test_winners_are_those_of_the_loops(world):
                 for image, row in zip(world.images, similarity, strict=True)
                 if image.node in selected
             }
-            assert world.hub.winners(m, selected) == expected
+            winners = world.hub.winners(m, selected)
+            assert dict(zip(winners.image.tolist(), winners.winner.tolist(), strict=True)) == expected
+            truth = {image.image: image.node for image in world.images if image.node in selected}
+            assert dict(zip(winners.image.tolist(), winners.truth.tolist(), strict=True)) == truth
 
 
 def test_unlabelled_and_partly_labelled_nodes_make_a_model_unfit(world):

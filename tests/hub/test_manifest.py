@@ -17,7 +17,7 @@ def test_a_manifest_is_read_as_it_was_written(labelled_copy):
     manifest = read_manifest(labelled_copy)
     write_manifest(labelled_copy, manifest)
     assert read_manifest(labelled_copy) == manifest
-    assert len(manifest.files()) == 1 + 3 + 3 + 3 + 1
+    assert len(manifest.files()) == 1 + 3 + 3 + 3 + 3 + 1
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,10 @@ def test_what_has_no_manifest_is_no_hub(tmp_path, name, cure):
     assert found.value.path == tmp_path / name
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"', "{}", '{"schema_version": 1}', "\0\0\0\0"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '"text"', "{}", '{"schema_version": 2}', '{"schema_version": "2"}', "\0\0\0\0"],
+)
 def test_a_manifest_that_cannot_be_understood_is_damage(labelled_copy, content):
     (labelled_copy / NAME).write_text(content)
     with pytest.raises(HubDamaged, match=NAME):
@@ -52,10 +55,10 @@ def test_a_manifest_that_lacks_a_part_is_damage(labelled_copy, fact):
 
 
 def test_another_schema_version_is_said_and_not_read(labelled_copy):
-    edit(labelled_copy, schema_version=2, catalog="in another form")
+    edit(labelled_copy, schema_version=3, catalog="in another form")
     with pytest.raises(HubTooNew, match="upgrade mllctl") as found:
         Hub.open(labelled_copy)
-    assert (found.value.version, found.value.known) == (2, 1)
+    assert (found.value.version, found.value.known) == (3, 2)
 
 
 def test_each_file_of_a_hub_is_missed_and_its_truncation_noticed(labelled_copy):

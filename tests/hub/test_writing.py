@@ -7,16 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from fakes import FakeEncoder, FakeModel, paint_folder, plain_card, plain_synset
+from fakes import FakeEncoder, FakeModel, TableModel, commit_label, paint_folder, plain_card, plain_synset
 from mllctl import build_index, label_model, select_models
 from mllctl.errors import HubBusy, HubExists, HubNotFound, HubReadOnly, NotInHub, StageMissing
 from mllctl.graph import Graph
 from mllctl.hub import Hub, LabelInput, writing
-from mllctl.hub.manifest import read_manifest
+from mllctl.hub.manifest import read_history, read_manifest
 from mllctl.hub.writing import HubChange, change_hub, seal
 from mllctl.images import Domain, SampleImage, scan
 from mllctl.index import open_index
-from mllctl.label import make_label
+from mllctl.label.growing import Label, write_part
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,8 @@ def test_a_sealed_hub_answers_as_it_did_before(labelled, labelled_copy):
             assert after.query(f"FROM {view} ORDER BY ALL") == before.query(f"FROM {view} ORDER BY ALL")
         for nodes in ([0, 1, 2, 3, 4], [1, 3], [2]):
             assert np.array_equal(before.hits(nodes, range(3)).hits, after.hits(nodes, range(3)).hits)
-            assert [after.winners(m, nodes) for m in range(3)] == [before.winners(m, nodes) for m in range(3)]
+            for m in range(3):
+                assert after.winners(m, nodes).winner.tolist() == before.winners(m, nodes).winner.tolist()
         old, new = (select_models(hub, ["dog", "car"], encoder=FakeEncoder()) for hub in (before, after))
         assert old.reuse.tolist() == new.reuse.tolist()
 
@@ -97,21 +98,23 @@ def test_a_sealed_hub_says_that_it_does_not_know_rather_than_name_a_wrong_winner
         change.add_nodes([plain_synset(n) for n in rivals])
         change.add_images([image("a"), *(image(f"b{n}", n) for n in rivals)])
     with Hub.open(small) as hub:
-        given = hub.label_input()
-    captions = np.zeros((12, 1), np.float16)
-    captions[1:, 0] = np.linspace(1, 1 / 2, 11)
-    made, _ = make_label(given, np.ones((12, 1), np.float16), captions)
-    with change_hub(small) as change:
-        change.set_label(change.add_model(plain_card("fake/model")), plain_card("fake/model"), made)
+        captions, uris = hub.captions(), [image.uri for image in hub.images()]
+    likeness = [0, 0, *np.linspace(1, 1 / 2, 11)]
+    model = TableModel(
+        plain_card("fake/model"),
+        {uri: [1.0] for uri in uris},
+        {caption: [value] for caption, value in zip(captions, likeness, strict=True)},
+    )
+    commit_label(small, model)
 
     def winners():
         with Hub.open(small) as hub:
-            return [hub.winners(0, selected)[0] for selected in ([0, 10, 11], [0, 9, 11], [0])]
+            return [int(hub.winners(0, selected).winner[0]) for selected in ([0, 10, 11], [0, 9, 11], [0])]
 
     assert winners() == [10, 9, 0]
     seal(small)
     # The eight strongest rivals are kept, 2 to 9; what is behind them is not known.
-    assert winners() == [None, 9, None]
+    assert winners() == [-1, 9, -1]
 
 
 def test_a_second_writer_is_turned_away_while_another_process_writes(small):
@@ -158,15 +161,24 @@ def test_a_change_that_fails_leaves_every_file_as_it_was(labelled_copy, error):
     assert contents(labelled_copy) == before
 
 
-def test_a_commit_keeps_the_files_of_two_generations_and_no_others(labelled_copy):
-    (labelled_copy / "labels" / "000099-000001.duckdb").write_bytes(b"orphan")
-    (labelled_copy / "catalog-000999.duckdb.wal").write_bytes(b"orphan")
-    manifests = [read_manifest(labelled_copy)]
-    for n in range(3):
-        label_model(labelled_copy, FakeModel("fake/0", seed=n, blur=0.5))
-        manifests.append(read_manifest(labelled_copy))
-    named = {file.path for manifest in manifests[-2:] for file in manifest.files()}
-    assert set(contents(labelled_copy)) == {*named, "manifest.json"}
+def test_a_commit_keeps_the_files_of_the_last_generations_and_no_others(small, monkeypatch):
+    monkeypatch.setattr("mllctl.hub.manifest.GENERATIONS_KEPT", 3)
+    for orphan in ("labels/000099-000001.duckdb", "labels/000099-000001.arrow", "catalog-000999.duckdb.wal"):
+        (small / orphan).write_bytes(b"orphan")
+    manifests = []
+    for n in range(5):
+        add(small, image(f"a{n}"))
+        manifests.append(read_manifest(small))
+    named = {file.path for manifest in manifests[-3:] for file in manifest.files()}
+    past = {f"manifests/{manifest.generation:06d}.json" for manifest in manifests[-3:]}
+    assert set(contents(small)) == {*named, *past, "manifest.json"}
+    assert read_history(small) == manifests[-3:]
+    for manifest in manifests[-3:]:
+        with Hub.open(small, manifest.generation) as hub:
+            assert hub.manifest == manifest
+            assert len(hub.images()) == manifests.index(manifest) + 1
+    with pytest.raises(NotInHub, match=f"kept are {manifests[2].generation} to {manifests[4].generation}"):
+        Hub.open(small, manifests[1].generation)
 
 
 def test_a_reader_keeps_its_generation_through_two_further_commits(labelled, labelled_copy, tmp_path, nouns):
@@ -193,6 +205,8 @@ def test_a_reader_keeps_its_generation_through_two_further_commits(labelled, lab
 def deaths(small, tmp_path, monkeypatch):
     """Add a domain and a labelled model, and keep each state of the disk that a kill could leave."""
     moments, states = [], [{}]
+    part = tmp_path / "part"
+    write_small_label(part)
 
     def after(function):
         def watched(*args, **options):
@@ -206,19 +220,20 @@ def deaths(small, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(HubChange, "_run", after(HubChange._run))
-        for name in ("sync_folder", "describe", "write_manifest", "_sweep"):
+        for name in ("sync_folder", "describe", "write_manifest", "sweep"):
             patch.setattr(writing, name, after(getattr(writing, name)))
         with change_hub(small) as change:
             change.add_domain(Domain("clip art", "clip art"))
             model = change.add_model(plain_card("fake/model"))
-            change.set_label(model, plain_card("fake/model"), small_label())
+            change.put_label(model, part, whole=True)
     return moments
 
 
-def small_label():
+def write_small_label(folder):
     numbers = np.zeros(1, dtype=np.uint32)
     given = LabelInput(1, numbers, ("thing",), numbers, numbers, numbers, np.zeros(1, dtype=np.uint8), ("x",))
-    return make_label(given, np.ones((1, 2), np.float16), np.ones((1, 2), np.float16))[0]
+    model = TableModel(plain_card("fake/model"), {"x": [1.0]}, {"thing": [1.0]})
+    write_part(folder, given, model.card, Label.empty(), *model.features(given))
 
 
 def test_a_kill_at_any_moment_leaves_the_old_generation_or_the_new_and_nothing_to_the_next_change(deaths):

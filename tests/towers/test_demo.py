@@ -7,9 +7,7 @@ import oracles
 from mllctl import Ensemble, evaluate_hub, select_models
 from mllctl.demo import compare_labels, demo_tasks
 from mllctl.images import open_image
-from mllctl.kernels.label import similarities
 from mllctl.kernels.precision import node_hits
-from mllctl.label import read_features
 
 pytestmark = pytest.mark.towers
 
@@ -27,10 +25,9 @@ def selected(built, encoder):
 
 def dense(hub, model):
     """Similarities of all images and all nodes with evidence, from the stored embeddings."""
-    image_file = next(file for file in hub.manifest.image_features if file.model == model.model)
-    node_file = next(file for file in hub.manifest.caption_features if file.model == model.model)
-    images, nodes = read_features(hub.path / image_file.path), read_features(hub.path / node_file.path)
-    return list(images), list(nodes), similarities(np.array(list(images.values())), np.array(list(nodes.values())))
+    images, nodes = hub.features(model.model)
+    similarity = images.take(images.ordinals).astype(float) @ nodes.take(nodes.ordinals).astype(float).T
+    return images.ordinals.tolist(), nodes.ordinals.tolist(), similarity
 
 
 def test_the_built_hub_has_the_shipped_labels(built, bundled):

@@ -5,6 +5,8 @@
     finding.py    which hub a caller means
     reading.py    Hub: create, open, and one function per question
     writing.py    HubChange: everything that changes a hub, committed as one new generation
+    parts.py      LabelWriter: a model's label as it is written, in bounded memory
+    features.py   a model's embeddings, mapped from Arrow files
     records.py    what goes in and comes out: frozen dataclasses and arrays
 
 All SQL of mllctl is in this package. A reader holds one generation and is never blocked; a writer
@@ -12,20 +14,33 @@ makes new files beside the old ones and then replaces the manifest. Whatever kil
 at most orphans, which the next commit sweeps.
 """
 
+from mllctl.hub.features import Features
 from mllctl.hub.finding import bundled_hub, cache_folder, find_hub
 from mllctl.hub.reading import Hub
-from mllctl.hub.records import Evidence, Label, LabelInput, StoredDomain, StoredImage, StoredModel, StoredNode, Table
+from mllctl.hub.records import (
+    Evidence,
+    LabelInput,
+    LabelState,
+    StoredDomain,
+    StoredImage,
+    StoredModel,
+    StoredNode,
+    Table,
+    Winners,
+)
 
 __all__ = [
     "Evidence",
+    "Features",
     "Hub",
-    "Label",
     "LabelInput",
+    "LabelState",
     "StoredDomain",
     "StoredImage",
     "StoredModel",
     "StoredNode",
     "Table",
+    "Winners",
     "bundled_hub",
     "cache_folder",
     "find_hub",

@@ -1,20 +1,24 @@
 """The manifest: the one file of a hub that is ever replaced.
 
 It names every file of a generation with size and checksum. Whoever has read it has a snapshot;
-whoever replaces it has committed.
+whoever replaces it has committed. A copy of each goes to `manifests/`: the hub's history, as far back as
+the files are kept.
 """
 
 import hashlib
 import json
+import operator
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mllctl.errors import HubDamaged, HubNotFound, HubTooNew
+from mllctl.errors import HubDamaged, HubNotFound, HubTooNew, HubTooOld, NotInHub
 
 NAME = "manifest.json"
-SCHEMA_VERSION = 1
+HISTORY = "manifests"
+SCHEMA_VERSION = 2
+GENERATIONS_KEPT = 10
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,24 @@ class IndexFile(HubFile):
 
 @dataclass(frozen=True)
 class Manifest:
-    """One generation of a hub."""
+    """One generation of a hub.
+
+    Attributes:
+        made: when, in UTC, as ISO 8601.
+        note: what made it, in a few words.
+        labels: parts of labels, by model and age.
+        orders: the Arrow file of each such part, with the same stem; a sealed hub has none.
+        image_features, caption_features: embeddings, by model and age.
+    """
 
     schema_version: int
     generation: int
     read_only: bool
     catalog: HubFile
+    made: str = ""
+    note: str = ""
     labels: tuple[ModelFile, ...] = ()
+    orders: tuple[ModelFile, ...] = ()
     image_features: tuple[ModelFile, ...] = ()
     caption_features: tuple[ModelFile, ...] = ()
     index: IndexFile | None = None
@@ -59,17 +74,14 @@ class Manifest:
     def files(self) -> list[HubFile]:
         """Return every file of this generation."""
         index = [self.index] if self.index else []
-        return [self.catalog, *self.labels, *self.image_features, *self.caption_features, *index]
-
-    def label_of(self, model: int) -> ModelFile | None:
-        """Return a model's label file, or None."""
-        return next((file for file in self.labels if file.model == model), None)
+        return [self.catalog, *self.labels, *self.orders, *self.image_features, *self.caption_features, *index]
 
     def without_model(self, model: int) -> "Manifest":
         """Return this manifest with no file of `model`."""
         return replace(
             self,
             labels=_without(self.labels, model),
+            orders=_without(self.orders, model),
             image_features=_without(self.image_features, model),
             caption_features=_without(self.caption_features, model),
         )
@@ -79,27 +91,25 @@ def _without(files: tuple[ModelFile, ...], model: int) -> tuple[ModelFile, ...]:
     return tuple(file for file in files if file.model != model)
 
 
-def read_manifest(hub: Path) -> Manifest:
+def read_manifest(hub: Path, generation: int | None = None) -> Manifest:
     """Read the manifest of a hub and check that its files are there and whole in size.
+
+    Args:
+        hub: its folder.
+        generation: one that is kept; the newest when None.
 
     Raises:
         HubNotFound: if there is none.
-        HubTooNew: if another schema version wrote it.
+        HubTooNew, HubTooOld: if another schema version wrote it.
         HubDamaged: if it cannot be understood or a file it names is missing or truncated.
+        NotInHub: if there is no such generation, or it is not kept.
     """
-    try:
-        facts = json.loads((hub / NAME).read_text(encoding="utf-8"))
-        version = facts["schema_version"]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise HubNotFound(hub) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HubDamaged(hub, f"{NAME} cannot be read ({error})") from error
-    if version != SCHEMA_VERSION:
-        raise HubTooNew(hub, version, SCHEMA_VERSION)
-    try:
-        manifest = _from_json(facts)
-    except (KeyError, TypeError) as error:
-        raise HubDamaged(hub, f"{NAME} lacks {error}") from error
+    manifest = _parse(hub, hub / NAME)
+    if generation is not None and generation != manifest.generation:
+        kept = [past.generation for past in read_history(hub)]
+        if generation not in kept:
+            raise NotInHub("generation", str(generation), cure=f"kept are {kept[0]} to {kept[-1]}")
+        manifest = _parse(hub, past_manifest(hub, generation))
     for file in manifest.files():
         path = hub / file.path
         if not path.is_file() or path.stat().st_size != file.size:
@@ -107,15 +117,66 @@ def read_manifest(hub: Path) -> Manifest:
     return manifest
 
 
+def schema_version(hub: Path) -> int:
+    """Return the schema version of a hub, whether or not this mllctl reads it.
+
+    Raises:
+        HubNotFound, HubDamaged: as their names say.
+    """
+    return _facts(hub, hub / NAME)[1]
+
+
+def read_history(hub: Path) -> list[Manifest]:
+    """Return the manifests of all generations whose files are kept, oldest first; the last is the newest."""
+    newest = _parse(hub, hub / NAME)
+    # A manifest that was never committed bears a later number; one that a newer mllctl upgraded from, another version.
+    past = [_past(hub, path, newest.generation) for path in sorted((hub / HISTORY).glob("*.json"))]
+    return [*(manifest for manifest in past if manifest), newest]
+
+
+def past_manifest(hub: Path, generation: int) -> Path:
+    """Return where the manifest of a past generation lies."""
+    return hub / HISTORY / f"{generation:06d}.json"
+
+
+def _past(hub: Path, path: Path, newest: int) -> Manifest | None:
+    facts, version = _facts(hub, path)
+    if version != SCHEMA_VERSION or not newest - GENERATIONS_KEPT < facts["generation"] < newest:
+        return None
+    return _from_json(facts)
+
+
+def _facts(hub: Path, path: Path) -> tuple[dict[str, Any], int]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return facts, operator.index(facts["schema_version"])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise HubNotFound(hub) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HubDamaged(hub, f"{path.name} cannot be read ({error})") from error
+
+
+def _parse(hub: Path, path: Path) -> Manifest:
+    facts, version = _facts(hub, path)
+    if version != SCHEMA_VERSION:
+        raise (HubTooNew if version > SCHEMA_VERSION else HubTooOld)(hub, version, SCHEMA_VERSION)
+    try:
+        return _from_json(facts)
+    except (KeyError, TypeError) as error:
+        raise HubDamaged(hub, f"{path.name} lacks {error}") from error
+
+
 def write_manifest(hub: Path, manifest: Manifest) -> None:
-    """Commit: replace the manifest in one step, durably."""
-    temporary = hub / f"{NAME}.new"
-    with temporary.open("w", encoding="utf-8") as out:
-        json.dump(asdict(manifest), out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(hub / NAME)
-    sync_folder(hub)
+    """Commit: replace the manifest in one step, durably. Its copy for the history is written before."""
+    (hub / HISTORY).mkdir(exist_ok=True)
+    for path in (past_manifest(hub, manifest.generation), hub / NAME):
+        temporary = path.with_name(f"{path.name}.new")
+        with temporary.open("w", encoding="utf-8") as out:
+            json.dump(asdict(manifest), out, indent=1)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
 
 
 def describe(hub: Path, path: str) -> HubFile:
@@ -151,7 +212,10 @@ def _from_json(facts: dict[str, Any]) -> Manifest:
         generation=facts["generation"],
         read_only=facts["read_only"],
         catalog=HubFile(**facts["catalog"]),
+        made=facts["made"],
+        note=facts["note"],
         labels=tuple(ModelFile(**file) for file in facts["labels"]),
+        orders=tuple(ModelFile(**file) for file in facts["orders"]),
         image_features=tuple(ModelFile(**file) for file in facts["image_features"]),
         caption_features=tuple(ModelFile(**file) for file in facts["caption_features"]),
         index=IndexFile(**facts["index"]) if facts["index"] else None,

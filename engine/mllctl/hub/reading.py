@@ -7,26 +7,66 @@ closed, whatever a writer does meanwhile. Rows come back in a stated order.
 import dataclasses
 import difflib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mllctl.backends.protocol import Float32, ModelCard
 from mllctl.errors import HubDamaged, HubExists, NotInHub, QueryRefused
-from mllctl.hub.manifest import NAME, SCHEMA_VERSION, Manifest, describe, read_manifest, write_manifest
-from mllctl.hub.records import Evidence, LabelInput, StoredDomain, StoredImage, StoredModel, StoredNode, Table
+from mllctl.hub.features import Features, batches_of, map_batches
+from mllctl.hub.manifest import (
+    HISTORY,
+    NAME,
+    SCHEMA_VERSION,
+    HubFile,
+    Manifest,
+    ModelFile,
+    describe,
+    read_manifest,
+    write_manifest,
+)
+from mllctl.hub.parts import SCHEMA, new_file, quoted, read_order
+from mllctl.hub.records import (
+    Evidence,
+    LabelInput,
+    LabelState,
+    Masks,
+    Ordinals,
+    StoredDomain,
+    StoredImage,
+    StoredModel,
+    StoredNode,
+    Table,
+    Winners,
+)
+from mllctl.kernels.arrays import Bool, Int
+from mllctl.kernels.order import Rivals, takers
 
 # DuckDB's kinds; MULTI is what PIVOT unfolds to. Not EXPLAIN: EXPLAIN ANALYZE runs whatever it explains.
 QUESTIONS = ("SELECT", "MULTI")
-SCHEMA = Path(__file__).parent / "schema"
-LABEL_TABLES = ("label_made", "label_node", "label_state", "rival_mask", "image_label")
+# Tables of a label: how its parts make one. Of some only the last part counts, of some the last that has a key.
+LABEL_TABLES = {
+    "label_made": "last",
+    "label_node": "last",
+    "label_state": "block",
+    "image_label": "image",
+    "label_row": "all",
+    "rival_mask": "all",
+}
+CHOSEN = "SELECT unnest($nodes::UINTEGER[])"
+ASKED = "SELECT unnest($models::UINTEGER[])"
+FOLDERS = ("staging", "labels", "features", HISTORY)
 CARD = tuple(field.name for field in dataclasses.fields(ModelCard) if field.name != "libraries")
 CATALOG_TABLES = ("counter", "domain", "domain_embedding", "node", "graph", "edge", "block", "image", "model")
 
@@ -42,24 +82,32 @@ class Hub(AbstractContextManager["Hub"]):
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        # Held open, like the files DuckDB attaches: a later commit may sweep it from the folder.
-        self._index = (path / manifest.index.path).open("rb") if manifest.index else None
         self._db = duckdb.connect(":memory:")
+        # Held open, like the files DuckDB attaches: a later commit may sweep them from the folder.
+        self._held: dict[str, int] = {}
         try:
+            for file in self._mapped_files():
+                self._held[file.path] = os.open(path / file.path, os.O_RDONLY)
             self._attach()
-        except duckdb.Error as error:
+        except (duckdb.Error, FileNotFoundError) as error:
             self.close()
             raise HubDamaged(path, str(error).splitlines()[0]) from error
+        self._listed = False
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open the newest generation of the hub at `path`.
+    def open(cls, path: Path | str, generation: int | None = None) -> Self:
+        """Open a hub.
+
+        Args:
+            path: its folder.
+            generation: one that is kept (`Hub.history`); the newest when None.
 
         Raises:
-            HubNotFound, HubDamaged, HubTooNew: as their names say.
+            HubNotFound, HubDamaged, HubTooNew, HubTooOld: as their names say.
+            NotInHub: if there is no such generation.
         """
         folder = Path(path)
-        return cls(folder, read_manifest(folder))
+        return cls(folder, read_manifest(folder, generation))
 
     @classmethod
     def create(cls, path: Path | str) -> Self:
@@ -71,21 +119,22 @@ class Hub(AbstractContextManager["Hub"]):
         folder = Path(path)
         if folder.exists() and not (folder.is_dir() and all(_is_leftover(entry) for entry in folder.iterdir())):
             raise HubExists(folder)
-        for inner in ("staging", "labels", "features"):
+        for inner in FOLDERS:
             (folder / inner).mkdir(parents=True, exist_ok=True)
         catalog = folder / "catalog-000000.duckdb"
-        catalog.unlink(missing_ok=True)
-        with duckdb.connect(str(catalog)) as db:
+        # Small pages here too: a table or an index takes a page at least, and each generation has its catalog.
+        with new_file(catalog) as db:
             db.execute((SCHEMA / "catalog.sql").read_text())
         entry = describe(folder, catalog.name)
-        write_manifest(folder, Manifest(SCHEMA_VERSION, 0, read_only=False, catalog=entry))
+        write_manifest(folder, Manifest(SCHEMA_VERSION, 0, read_only=False, catalog=entry, made=now(), note="init"))
         return cls.open(folder)
 
     def close(self) -> None:
         """Let go of the files."""
         self._db.close()
-        if self._index:
-            self._index.close()
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -148,10 +197,10 @@ class Hub(AbstractContextManager["Hub"]):
 
     def caption_index(self) -> bytes | None:
         """Return the caption index as `build_index` stored it, None before the first."""
-        if self._index is None:
+        if self.manifest.index is None:
             return None
-        self._index.seek(0)
-        return self._index.read()
+        descriptor = self._held[self.manifest.index.path]
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
     def domain_embeddings(self) -> Float32:
         """Return the embeddings of the domains' descriptions by ordinal, shape (domains, width)."""
@@ -177,8 +226,8 @@ class Hub(AbstractContextManager["Hub"]):
 
     def label_input(self) -> LabelInput:
         """Return what every model is shown, and what it is compared with."""
-        images = self._arrays("SELECT image, node, block, bit FROM image ORDER BY block, bit")
-        uris = self._rows("SELECT uri FROM image ORDER BY block, bit")
+        images = self._arrays("SELECT image, node, block, bit FROM image ORDER BY node, block, bit")
+        uris = self._rows("SELECT uri FROM image ORDER BY node, block, bit")
         nodes = self._rows(
             "SELECT node, caption FROM node WHERE node IN (SELECT node FROM block WHERE live <> 0) ORDER BY node"
         )
@@ -230,7 +279,8 @@ class Hub(AbstractContextManager["Hub"]):
         """Count hits of each model on the images of each selected node, apart for each domain.
 
         An image is a hit iff it was labelled, is live, and no selected node beats its true node: Eq 5
-        with the tie rule of the kernels, in integers, in one pass over the rival masks.
+        with the tie rule of the kernels, in integers. Looks along the ordered rivals of each image until a selected
+        one comes, which is seldom far; models whose order a sealed hub has left out are counted by their masks.
 
         Args:
             nodes: V_sel, ordinals.
@@ -239,6 +289,20 @@ class Hub(AbstractContextManager["Hub"]):
         Returns:
             Evidence over `nodes` and `models`, both ascending; zeros where nothing was labelled.
         """
+        chosen, asked = np.unique(np.asarray(nodes, dtype=np.int64)), np.unique(np.asarray(models, dtype=np.int64))
+        ordered = np.array([self._parts(self.manifest.orders, model) != [] for model in asked], dtype=np.bool_)
+        if not ordered.all():
+            by_masks = self.hits_by_masks(chosen, asked[~ordered])
+        evidence = self._hits_by_order(chosen, asked[ordered])
+        if ordered.all():
+            return evidence
+        hits, images = (np.zeros((len(asked), *evidence.hits.shape[1:]), dtype=np.int64) for _ in range(2))
+        hits[ordered], images[ordered] = evidence.hits, evidence.images
+        hits[~ordered], images[~ordered] = by_masks.hits, by_masks.images
+        return Evidence(asked, chosen, hits, images)
+
+    def hits_by_masks(self, nodes: Sequence[int] | NDArray[np.int64], models: Sequence[int] | Int) -> Evidence:
+        """Count hits as `hits` does, in one pass of SQL over the rival masks of all models."""
         query = """
                 WITH chosen AS (SELECT unnest($nodes::UINTEGER[]) AS node),
                      asked AS (SELECT unnest($models::UINTEGER[]) AS model),
@@ -258,38 +322,181 @@ class Hub(AbstractContextManager["Hub"]):
         """
         chosen, asked = np.unique(np.asarray(nodes, dtype=np.int64)), np.unique(np.asarray(models, dtype=np.int64))
         counts = self._arrays(query, {"nodes": chosen.tolist(), "models": asked.tolist()})
-        domains = int(self._value("SELECT count(*) FROM domain"))
-        hits, images = (np.zeros((len(asked), len(chosen), domains), dtype=np.int64) for _ in range(2))
+        hits, images = self._no_counts(asked, chosen)
         place = np.searchsorted(asked, counts["model"]), np.searchsorted(chosen, counts["node"]), counts["domain"]
         hits[place], images[place] = counts["hits"], counts["images"]
         return Evidence(asked, chosen, hits, images)
 
+    def _hits_by_order(self, chosen: Int, asked: Int) -> Evidence:
+        hits, images = self._no_counts(asked, chosen)
+        blocks = self._arrays(
+            f"SELECT block, node, domain, live FROM block WHERE node IN ({CHOSEN}) ORDER BY block",
+            {"nodes": chosen.tolist()},
+        )
+        cell = np.searchsorted(chosen, blocks["node"]) * hits.shape[2] + blocks["domain"]
+        shown = self._shown(asked, chosen, blocks["block"]) & blocks["live"]
+        lost = self._lost_to_newcomers(asked, chosen, blocks["block"])
+        selected = _table(chosen)
+        for m, block, rivals, row, bit in self._ordered_images(asked, chosen, blocks["block"]):
+            taken = takers(rivals, row, selected) >= 0
+            mask = np.where(taken, np.uint64(1) << bit.astype(np.uint64), np.uint64(0))
+            first = np.flatnonzero(np.diff(block, prepend=-1))
+            lost[m, block[first]] |= np.bitwise_or.reduceat(mask, first)
+        for m in range(len(asked)):
+            for counts, mask in ((images, shown[m]), (hits, shown[m] & ~lost[m])):
+                # Sums of so few bits are exact in the float64 that bincount makes of weights.
+                tally = np.bincount(cell, weights=np.bitwise_count(mask), minlength=counts[m].size)
+                counts[m] = tally.astype(np.int64).reshape(counts[m].shape)
+        return Evidence(asked, chosen, hits, images)
+
+    def _shown(self, asked: Int, chosen: Int, blocks: Ordinals) -> Masks:
+        """Return which images of each block each model was shown, shape (m, blocks)."""
+        query = f"""
+              SELECT s.model, s.block, s.labelled
+                FROM label_state s
+                JOIN block b USING (block)
+               WHERE b.node IN ({CHOSEN}) AND s.model IN ({ASKED})
+        """
+        found = self._arrays(query, {"nodes": chosen.tolist(), "models": asked.tolist()})
+        shown = np.zeros((len(asked), len(blocks)), dtype=np.uint64)
+        shown[np.searchsorted(asked, found["model"]), np.searchsorted(blocks, found["block"])] = found["labelled"]
+        return shown
+
+    def _lost_to_newcomers(self, asked: Int, chosen: Int, blocks: Ordinals) -> Masks:
+        """Return which images nodes that came after their order was written take, shape (m, blocks)."""
+        late = self._late_masks(asked, chosen)
+        lost = np.zeros((len(asked), len(blocks)), dtype=np.uint64)
+        place = np.searchsorted(asked, late["model"]), np.searchsorted(blocks, late["block"])
+        np.bitwise_or.at(lost, place, late["mask"])
+        return lost
+
+    def _late_masks(self, asked: Int, chosen: Int) -> dict[str, NDArray[Any]]:
+        """Return the masks of later parts among the chosen nodes, by block and rival."""
+        query = f"""
+              SELECT model, block, rival, mask
+                FROM rival_mask
+               WHERE part > 0 AND node IN ({CHOSEN}) AND rival IN ({CHOSEN}) AND model IN ({ASKED})
+            ORDER BY model, block, rival
+        """
+        return self._arrays(query, {"nodes": chosen.tolist(), "models": asked.tolist()})
+
+    def _ordered_images(
+        self, asked: Int, chosen: Int, blocks: Ordinals
+    ) -> Iterator[tuple[int, Int, Rivals, Int, NDArray[np.uint8]]]:
+        """Yield, for each part of each model, its images of the chosen nodes.
+
+        Yields:
+            (place of the model, place of each image's block, ordered rivals, rows in them, bits), images by block.
+        """
+        query = f"""
+              SELECT r.model, r.part, r.block, bit_count(r.shown)::INTEGER AS images, r.row
+                FROM label_row r
+                JOIN block b USING (block)
+               WHERE b.node IN ({CHOSEN}) AND r.model IN ({ASKED})
+            ORDER BY r.model, r.part, r.block
+        """
+        found = self._arrays(query, {"nodes": chosen.tolist(), "models": asked.tolist()})
+        key = found["model"].astype(np.int64) * 256 + found["part"]
+        edges = [*np.flatnonzero(np.diff(key, prepend=-1)), len(key)]
+        for start, stop in pairwise(edges):
+            model, part = divmod(int(key[start]), 256)
+            [batch] = self._batches(self._parts(self.manifest.orders, model)[part])
+            rivals, bits = read_order(batch)
+            count = found["images"][start:stop].astype(np.int64)
+            # Rows of a block follow one another; those of the next block begin elsewhere.
+            shift = found["row"][start:stop].astype(np.int64) - (np.cumsum(count) - count)
+            row = np.arange(count.sum()) + np.repeat(shift, count)
+            block = np.repeat(np.searchsorted(blocks, found["block"][start:stop]), count)
+            yield int(np.searchsorted(asked, model)), block, rivals, row, bits[row]
+
+    def winners(self, model: int, nodes: Sequence[int] | NDArray[np.int64]) -> Winners:
+        """Return which selected node took each live image of the selected nodes that the model was shown."""
+        chosen = np.unique(np.asarray(nodes, dtype=np.int64))
+        if not self._parts(self.manifest.orders, model):
+            return self._winners_among_first(model, chosen)
+        images = self._arrays(
+            f"""
+              SELECT i.image, i.node, (i.block::BIGINT << 6) | i.bit AS place
+                FROM image i
+                JOIN label_state s USING (block)
+               WHERE i.node IN ({CHOSEN}) AND s.model = $model AND s.labelled >> i.bit & 1 = 1
+            ORDER BY place
+            """,
+            {"nodes": chosen.tolist(), "model": model},
+        )
+        image, truth, place = (images[name].astype(np.int64) for name in ("image", "node", "place"))
+        winner, blocks = truth.copy(), np.unique(place >> 6)
+        for _, block, rivals, row, bit in self._ordered_images(np.array([model]), chosen, blocks):
+            at, live = _find(place, (blocks[block] << 6) | bit)
+            taker = takers(rivals, row[live], _table(chosen))
+            winner[at] = np.where(taker >= 0, taker, winner[at])
+        self._let_newcomers_win(model, chosen, place, image, winner)
+        by_image = np.argsort(image)
+        return Winners(image[by_image], truth[by_image], winner[by_image])
+
+    def _let_newcomers_win(self, model: int, chosen: Int, place: Int, image: Int, winner: Int) -> None:
+        """Set the winner where a node that came after the order was written goes before the winner so far.
+
+        Which of the two goes first is in no file: their embeddings say it, exactly.
+        """
+        late = self._late_masks(np.array([model]), chosen)
+        row, bit = np.nonzero((late["mask"][:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1))
+        at, live = _find(place, (late["block"][row].astype(np.int64) << 6) | bit)
+        rival = late["rival"][row[live]].astype(np.int64)
+        if len(at) == 0:
+            return
+        images, captions = self.features(model)
+        for n, node in zip(at.tolist(), rival.tolist(), strict=True):
+            pair = captions.take(np.array([winner[n], node])).astype(np.float64)
+            held, challenging = pair @ images.take(image[n : n + 1])[0].astype(np.float64)
+            if challenging > held or (challenging == held and node < winner[n]):
+                winner[n] = node
+
+    def _winners_among_first(self, model: int, chosen: Int) -> Winners:
+        query = """
+              SELECT l.image, i.node AS truth,
+                     coalesce(list_filter(l.rivals, lambda r: list_contains($nodes::UINTEGER[], r))[1]::BIGINT,
+                              CASE WHEN l.rank = len(l.rivals) THEN i.node ELSE -1 END) AS winner
+                FROM image_label l
+                JOIN image i USING (image)
+               WHERE l.model = $model AND list_contains($nodes::UINTEGER[], i.node)
+            ORDER BY l.image
+        """
+        found = self._arrays(query, {"nodes": chosen.tolist(), "model": model})
+        return Winners(*(found[name].astype(np.int64) for name in ("image", "truth", "winner")))
+
     def unseen_nodes(self, nodes: Sequence[int] | NDArray[np.int64]) -> set[int]:
         """Return the labelled models that were not compared with all of `nodes` or not shown all their images."""
         query = """
-                WITH chosen AS (SELECT unnest($nodes::UINTEGER[]) AS node)
+                WITH chosen AS (SELECT unnest($nodes::UINTEGER[]) AS node),
+                     labelled AS (SELECT DISTINCT model FROM label_made),
+                     seen AS (SELECT model, count(*) AS nodes FROM label_node JOIN chosen USING (node) GROUP BY model),
+                     due AS (SELECT b.block, b.live FROM block b JOIN chosen USING (node) WHERE b.live <> 0),
+                     shown AS (SELECT s.model, count(*) AS blocks
+                                 FROM label_state s JOIN due USING (block)
+                                WHERE due.live & ~s.labelled = 0
+                                GROUP BY s.model)
               SELECT m.model
-                FROM (SELECT DISTINCT model FROM label_made) m
-               WHERE EXISTS (SELECT 1 FROM chosen c
-                              WHERE NOT EXISTS (SELECT 1 FROM label_node l
-                                                 WHERE l.model = m.model AND l.node = c.node))
-                  OR EXISTS (SELECT 1 FROM block b JOIN chosen USING (node)
-                              WHERE b.live <> 0
-                                AND NOT EXISTS (SELECT 1 FROM label_state s
-                                                 WHERE s.model = m.model AND s.block = b.block
-                                                   AND (b.live & ~s.labelled) = 0))
+                FROM labelled m
+                LEFT JOIN seen ON seen.model = m.model
+                LEFT JOIN shown ON shown.model = m.model
+               WHERE coalesce(seen.nodes, 0) < (SELECT count(*) FROM chosen)
+                  OR coalesce(shown.blocks, 0) < (SELECT count(*) FROM due)
             ORDER BY m.model
         """
-        return {model for (model,) in self._rows(query, {"nodes": np.asarray(nodes).tolist()})}
+        return {model for (model,) in self._rows(query, {"nodes": np.unique(np.asarray(nodes)).tolist()})}
 
     def overall_precision(self) -> dict[int, float]:
         """Return each labelled model's mean precision over all nodes with evidence: model -> mean."""
         query = """
                 WITH node_precision AS (
-                         SELECT l.model, i.node, count(*) FILTER (l.rank = 0) / count(*) AS precision
-                           FROM image_label l
-                           JOIN image i USING (image)
-                       GROUP BY l.model, i.node)
+                         SELECT s.model, b.node,
+                                sum(bit_count(s.labelled & b.live & ~s.beaten))
+                              / sum(bit_count(s.labelled & b.live)) AS precision
+                           FROM label_state s
+                           JOIN block b USING (block)
+                       GROUP BY s.model, b.node
+                         HAVING sum(bit_count(s.labelled & b.live)) > 0)
               SELECT model, avg(precision ORDER BY node)
                 FROM node_precision
             GROUP BY model
@@ -297,34 +504,80 @@ class Hub(AbstractContextManager["Hub"]):
         """
         return dict(self._rows(query))
 
-    def rival_masks(self, model: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """Return a model's rival masks as (block << 32 | rival, mask), sorted by the first."""
+    def overall_hits(self, model: int) -> int:
+        """Return how many live images of a model no competing node takes from their true one."""
         query = """
-              SELECT (block::UBIGINT << 32) | rival AS place, mask
+              SELECT coalesce(sum(bit_count(s.labelled & b.live & ~s.beaten)), 0)::BIGINT
+                FROM label_state s
+                JOIN block b USING (block)
+               WHERE s.model = $model
+        """
+        return int(self._rows(query, {"model": model})[0][0])
+
+    def rival_masks(self, model: int) -> tuple[Masks, Masks]:
+        """Return a model's rival masks as (block << 32 | rival, mask), sorted by the first: live images and nodes."""
+        query = """
+              SELECT (block::UBIGINT << 32) | rival AS place, bit_or(mask & live) AS mask
                 FROM rival_mask
-               WHERE model = $model
+                JOIN block USING (block)
+               WHERE model = $model AND rival IN (SELECT node FROM block WHERE live <> 0)
+            GROUP BY place
+              HAVING bit_or(mask & live) <> 0
             ORDER BY place
         """
         columns = self._arrays(query, {"model": model})
         return columns["place"], columns["mask"]
 
-    def winners(self, model: int, nodes: Sequence[int] | NDArray[np.int64]) -> dict[int, int | None]:
-        """Return which selected node took each image of the selected nodes: image -> node.
+    # -- what a label is grown from ----------------------------------------------------------------
 
-        None where a shipped hub, which keeps only the first rivals, does not know.
-        """
+    def label_files(self, model: int) -> tuple[str, ...]:
+        """Return the files of a model's label, one for each of its parts."""
+        return tuple(file.path for file in self._parts(self.manifest.labels, model))
+
+    def label_nodes(self, model: int) -> NDArray[np.uint32]:
+        """Return the nodes that compete in a model's label, ascending."""
+        query = "SELECT node FROM label_node WHERE model = $model ORDER BY node"
+        return np.asarray(self._arrays(query, {"model": model})["node"])
+
+    def label_state(self, model: int) -> LabelState:
+        """Return what a model's label says of each block."""
+        query = "SELECT block, labelled, beaten FROM label_state WHERE model = $model ORDER BY block"
+        state = self._arrays(query, {"model": model})
+        return LabelState(state["block"], state["labelled"], state["beaten"])
+
+    def weakest_runners_up(self, model: int, count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """Return each labelled image with the similarity of its last runner-up; -inf where it has under `count`."""
         query = """
-                WITH chosen AS (SELECT unnest($nodes::UINTEGER[]) AS node)
-              SELECT l.image,
-                     coalesce(list_filter(l.rivals, lambda r: list_contains($nodes::UINTEGER[], r))[1],
-                              CASE WHEN l.rank = len(l.rivals) THEN i.node END)
-                FROM image_label l
-                JOIN image i USING (image)
-               WHERE l.model = $model AND i.node IN (FROM chosen)
-            ORDER BY l.image
+              SELECT image, CASE WHEN len(runner_up_similarities) < $count THEN '-inf'::FLOAT
+                                 ELSE runner_up_similarities[-1] END AS similarity
+                FROM image_label
+               WHERE model = $model
+            ORDER BY image
         """
-        rows = self._rows(query, {"nodes": np.asarray(nodes).tolist(), "model": model})
-        return dict(rows)
+        found = self._arrays(query, {"model": model, "count": count})
+        return found["image"], found["similarity"]
+
+    def images_near(self, model: int, nodes: Sequence[int] | NDArray[np.uint32]) -> set[int]:
+        """Return the live images among whose rivals or runners-up any of `nodes` is."""
+        query = """
+              SELECT DISTINCT i.image
+                FROM rival_mask r
+                JOIN image i USING (block)
+               WHERE r.model = $model AND r.rival IN (SELECT unnest($nodes::UINTEGER[])) AND r.mask >> i.bit & 1 = 1
+               UNION
+              SELECT image
+                FROM image_label
+               WHERE model = $model AND list_has_any(runners_up, $nodes::UINTEGER[])
+        """
+        return {image for (image,) in self._rows(query, {"model": model, "nodes": np.asarray(nodes).tolist()})}
+
+    def features(self, model: int) -> tuple[Features, Features]:
+        """Return a model's embeddings of images and of captions; empty in a sealed hub."""
+        images, captions = (
+            Features([batch for file in self._parts(files, model) for batch in self._batches(file)])
+            for files in (self.manifest.image_features, self.manifest.caption_features)
+        )
+        return images, captions
 
     # -- anything else -----------------------------------------------------------------------------
 
@@ -334,6 +587,7 @@ class Hub(AbstractContextManager["Hub"]):
         Raises:
             QueryRefused: if the query fails, is not one question, or asks for what is closed.
         """
+        self._list_orders()
         try:
             kinds = [statement.type.name for statement in self._db.extract_statements(sql)]
             if len(kinds) != 1 or kinds[0] not in QUESTIONS:
@@ -346,27 +600,84 @@ class Hub(AbstractContextManager["Hub"]):
 
     def _attach(self) -> None:
         """Attach the files of this generation read-only, and put one view over each table."""
-        self._db.execute(f"ATTACH '{_quoted(self.path / self.manifest.catalog.path)}' AS catalog (READ_ONLY)")
+        self._db.execute(f"ATTACH {quoted(self.path / self.manifest.catalog.path)} AS catalog (READ_ONLY)")
         for table in CATALOG_TABLES:
             self._db.execute(f"CREATE VIEW {table} AS SELECT * FROM catalog.{table}")
         self._db.execute("CREATE SCHEMA nothing")
         self._db.execute("USE nothing")
         self._db.execute((SCHEMA / "label.sql").read_text())
         self._db.execute("USE main")
-        for file in self.manifest.labels:
-            self._db.execute(f"ATTACH '{_quoted(self.path / file.path)}' AS label_{file.model} (READ_ONLY)")
-        for table in LABEL_TABLES:
-            parts = [
-                f"SELECT {file.model}::UINTEGER AS model, * FROM label_{file.model}.{table}"
-                for file in self.manifest.labels
-            ]
-            empty = f"SELECT 0::UINTEGER AS model, * FROM nothing.{table}"
+        for model in self._labelled():
+            for part, file in enumerate(self._parts(self.manifest.labels, model)):
+                self._db.execute(f"ATTACH {quoted(self.path / file.path)} AS label_{model}_{part} (READ_ONLY)")
+        for table, rule in LABEL_TABLES.items():
+            empty = f"SELECT 0::UINTEGER AS model, 0::UTINYINT AS part, * FROM nothing.{table}"
+            parts = [part for model in self._labelled() for part in self._select_parts(table, rule, model)]
             self._db.execute(f"CREATE VIEW {table} AS {' UNION ALL '.join([empty, *parts])}")
         self._db.execute((SCHEMA / "views.sql").read_text())
         # Read-only files can still be left by COPY TO and read_text; nothing here needs more files.
         self._db.execute("SET temp_directory = ''")
         self._db.execute("SET enable_external_access = false")
         self._db.execute("SET lock_configuration = true")
+
+    def _labelled(self) -> list[int]:
+        return sorted({file.model for file in self.manifest.labels})
+
+    def _select_parts(self, table: str, rule: str, model: int) -> list[str]:
+        """Return the SELECTs that together are one table of a model's label."""
+        files = [f"label_{model}_{part}.{table}" for part in range(len(self._parts(self.manifest.labels, model)))]
+        selects = []
+        for part, file in enumerate(files):
+            later = files[part + 1 :]
+            if rule == "last" and later:
+                continue
+            select = f"SELECT {model}::UINTEGER AS model, {part}::UTINYINT AS part, * FROM {file}"
+            if rule not in ("last", "all") and later:
+                said_later = " UNION ALL ".join(f"SELECT {rule} FROM {name}" for name in later)
+                select += f" WHERE {rule} NOT IN ({said_later})"
+            selects.append(select)
+        return selects
+
+    def _parts(self, files: Sequence[ModelFile], model: int) -> list[ModelFile]:
+        return [file for file in files if file.model == model]
+
+    def _mapped_files(self) -> list[HubFile]:
+        """Return the files that are not DuckDB's. Embeddings are looked at only when the hub is changed, or where a
+        label has grown."""
+        grown = [model for model in self._labelled() if len(self._parts(self.manifest.labels, model)) > 1]
+        features = [*self.manifest.image_features, *self.manifest.caption_features]
+        index = [self.manifest.index] if self.manifest.index else []
+        return [*self.manifest.orders, *index, *(file for file in features if file.model in grown)]
+
+    def _batches(self, file: HubFile) -> list[pa.RecordBatch]:
+        """Map an Arrow file of this generation."""
+        try:
+            if file.path in self._held:
+                return batches_of(self._held[file.path])
+            return map_batches(self.path / file.path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise HubDamaged(self.path, f"{file.path}: {str(error).splitlines()[0]}") from error
+
+    def _list_orders(self) -> None:
+        """Let people see the ordered rivals of every image: DuckDB reads the mapped files where they lie."""
+        if self._listed:
+            return
+        selects = ["SELECT 0::UINTEGER AS model, 0::UINTEGER AS image, []::UINTEGER[] AS rivals WHERE false"]
+        for n, file in enumerate(self.manifest.orders):
+            self._db.register(f"order_{n}", pa.Table.from_batches(self._batches(file)))
+            selects.append(
+                f"""
+                SELECT {file.model}::UINTEGER, o.image, (first || rest)[1:l.rank]
+                  FROM order_{n} o
+                  JOIN (SELECT image, rank FROM image_label WHERE model = {file.model}) l USING (image)
+                """
+            )
+        self._db.execute(f"CREATE VIEW rival_order AS {' UNION ALL '.join(selects)}")
+        self._listed = True
+
+    def _no_counts(self, asked: Int, chosen: Int) -> tuple[Int, Int]:
+        shape = len(asked), len(chosen), int(self._value("SELECT count(*) FROM domain"))
+        return np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
 
     def _answer_interruptibly(self, sql: str) -> Table:
         """Run a query beside the main thread, in which DuckDB 2.0 mostly overlooks Ctrl-C."""
@@ -405,13 +716,28 @@ class Hub(AbstractContextManager["Hub"]):
             raise HubDamaged(self.path, str(error).splitlines()[0]) from error
 
 
+def now() -> str:
+    """Return the time of day that goes into a manifest."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _table(chosen: Int) -> Bool:
+    """Return a table that is True at the chosen nodes, and False at its end, where the padding of lists looks."""
+    table = np.zeros(int(chosen[-1]) + 2 if len(chosen) else 1, dtype=np.bool_)
+    table[chosen] = True
+    return table
+
+
+def _find(place: Int, wanted: Int) -> tuple[Int, Bool]:
+    """Return where `wanted` stand in the ascending `place`, and which of them do; the others are removed images."""
+    at = np.searchsorted(place, wanted)
+    there = at < len(place)
+    there[there] = place[at[there]] == wanted[there]
+    return at[there], there
+
+
 def _is_leftover(entry: Path) -> bool:
     """Say whether a creation that was cut off may have left this: empty folders, and the first catalog."""
     if entry.is_dir():
-        return entry.name in ("staging", "labels", "features") and not any(entry.iterdir())
+        return entry.name in FOLDERS and all(inner.name.startswith("000000.json") for inner in entry.iterdir())
     return entry.name in (".lock", "catalog-000000.duckdb", f"{NAME}.new")
-
-
-def _quoted(path: Path) -> str:
-    """Escape a path for ATTACH, which takes no parameters."""
-    return str(path).replace("'", "''")

@@ -1,15 +1,16 @@
 """What goes into a hub and comes out of it: frozen dataclasses and arrays, never a cursor."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mllctl.backends.protocol import ModelCard
 
 Ordinals = NDArray[np.uint32]
+Masks = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class LabelInput:
         graph_version: of the graph the nodes are from.
         nodes: nodes with live images, ascending, shape (v,).
         captions: their captions.
-        images: live images, sorted by block and bit, shape (i,).
+        images: live images, sorted by their node, block and bit, shape (i,).
         image_node, block, bit: of each image, shape (i,).
         uris: of each image.
     """
@@ -94,16 +95,47 @@ class LabelInput:
     bit: NDArray[np.uint8]
     uris: tuple[str, ...]
 
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "LabelInput":
+        """Return only these images, in this order."""
+        kept = np.arange(len(self.images))[rows]
+        return replace(
+            self,
+            images=self.images[kept],
+            image_node=self.image_node[kept],
+            block=self.block[kept],
+            bit=self.bit[kept],
+            uris=tuple(self.uris[row] for row in kept),
+        )
+
+    def without(self, images: Collection[int]) -> "LabelInput":
+        """Return what is left when images are taken out, and with the last of them their nodes."""
+        left = self.take(~np.isin(self.images, list(images)))
+        kept = np.isin(self.nodes, left.image_node)
+        captions = tuple(caption for caption, keep in zip(self.captions, kept, strict=True) if keep)
+        return replace(left, nodes=self.nodes[kept], captions=captions)
+
 
 @dataclass(frozen=True)
-class Label:
-    """One model's label, as the tables of `schema/label.sql`."""
+class LabelState:
+    """What a label says of each block, over all nodes that compete.
 
-    graph_version: int
-    nodes: Ordinals
-    state: pa.Table
-    masks: pa.Table
-    images: pa.Table
+    Attributes:
+        block: ascending, shape (b,).
+        labelled: bit set: the model was shown that image, shape (b,).
+        beaten: bit set: some competing node takes that image from its true one, shape (b,).
+    """
+
+    block: Ordinals
+    labelled: Masks
+    beaten: Masks
+
+    def of(self, block: NDArray[np.integer]) -> tuple[Masks, Masks]:
+        """Return (labelled, beaten) of these blocks; 0 of those it does not know."""
+        place = np.searchsorted(self.block, block)
+        known = np.flatnonzero(np.isin(block, self.block))
+        labelled, beaten = np.zeros(len(block), np.uint64), np.zeros(len(block), np.uint64)
+        labelled[known], beaten[known] = self.labelled[place[known]], self.beaten[place[known]]
+        return labelled, beaten
 
 
 @dataclass(frozen=True)
@@ -120,6 +152,21 @@ class Evidence:
     nodes: NDArray[np.int64]
     hits: NDArray[np.int64]
     images: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Winners:
+    """Which selected node took each image of the selected nodes, by order of images.
+
+    Attributes:
+        image, truth: ordinals, shape (i,).
+        winner: node; the truth itself where no other takes the image, -1 where a hub without embeddings that keeps
+            only the first rivals does not know, shape (i,).
+    """
+
+    image: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    winner: NDArray[np.int64]
 
 
 @dataclass(frozen=True)

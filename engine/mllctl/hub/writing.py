@@ -11,7 +11,7 @@ One process at a time may hold a change; readers never wait.
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,41 +19,42 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as parquet
 from filelock import FileLock, Timeout
 
 from mllctl.backends.protocol import Float32, ModelCard
 from mllctl.captions import node_caption
 from mllctl.errors import HubBusy, HubDamaged, HubReadOnly, NotInHub
 from mllctl.graph import Graph, Synset
+from mllctl.hub.features import Float16, write_features
 from mllctl.hub.manifest import (
+    HISTORY,
     HubFile,
     IndexFile,
     Manifest,
     ModelFile,
     describe,
+    past_manifest,
+    read_history,
     read_manifest,
     sync_folder,
     write_manifest,
 )
-from mllctl.hub.reading import CATALOG_TABLES, SCHEMA
-from mllctl.hub.records import Label
+from mllctl.hub.parts import LABEL, ORDER, new_file, new_label, quoted
+from mllctl.hub.reading import CATALOG_TABLES, now
+from mllctl.hub.records import Ordinals
 from mllctl.images import Domain, SampleImage
 
 BLOCK_BITS = 64
-# Pages of 256 KB, DuckDB's own, leave a small label mostly empty (2.4 bytes a rival instead of 1.6);
-# in pages of 16 KB it does not pack the bits of ordinals at all (4.1 bytes).
-PAGE_BYTES = 32768
-
 AnyFile = TypeVar("AnyFile", bound=HubFile)
 
 
 @contextmanager
-def change_hub(path: Path, wait: float = 0.0) -> Iterator["HubChange"]:
+def change_hub(path: Path, note: str = "", wait: float = 0.0) -> Iterator["HubChange"]:
     """Hold the one writer's place of a hub; commit on leaving, forget everything on an error.
 
     Args:
         path: the hub's folder.
+        note: what the change is, in a few words, for `hub log`.
         wait: seconds to wait for another writer.
 
     Raises:
@@ -62,18 +63,29 @@ def change_hub(path: Path, wait: float = 0.0) -> Iterator["HubChange"]:
     """
     if read_manifest(path).read_only:
         raise HubReadOnly(path)
+    with only_writer(path, wait):
+        change = HubChange(path, read_manifest(path), note)
+        try:
+            yield change
+            change.commit()
+        finally:
+            change.abandon()
+
+
+@contextmanager
+def only_writer(path: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold the writer's place of a hub.
+
+    Raises:
+        HubBusy: if another process holds it that long.
+    """
     lock = FileLock(path / ".lock", timeout=wait)
     try:
         lock.acquire()
     except Timeout as error:
         raise HubBusy(path) from error
     try:
-        change = HubChange(path, read_manifest(path))
-        try:
-            yield change
-            change.commit()
-        finally:
-            change.abandon()
+        yield
     finally:
         lock.release()
 
@@ -81,12 +93,12 @@ def change_hub(path: Path, wait: float = 0.0) -> Iterator["HubChange"]:
 class HubChange:
     """The next generation of a hub, while it is being made."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, note: str = "") -> None:
         self.path = path
         self._old = manifest
-        self._new = replace(manifest, generation=manifest.generation + 1)
+        self._new = replace(manifest, generation=manifest.generation + 1, made=now(), note=note)
         self._moves: list[str] = []
-        (path / "staging").mkdir(exist_ok=True)
+        _clear_staging(path)
         name = f"catalog-{self._new.generation:06d}.duckdb"
         staged = self._staged(name)
         shutil.copyfile(path / manifest.catalog.path, staged)
@@ -268,29 +280,39 @@ class HubChange:
             raise NotInHub("model", name, cure="`mllctl model list` shows all")
         self._new = self._new.without_model(gone[0][0])
 
-    def set_label(self, model: int, card: ModelCard, label: Label) -> None:
-        """Store a model's label in place of any it had."""
-        name = f"labels/{model:06d}-{self._new.generation:06d}.duckdb"
-        write_label(self._staged(name), card, label)
-        kept = tuple(file for file in self._new.labels if file.model != model)
-        labels = sorted((*kept, ModelFile(name, 0, "", model)), key=lambda file: file.model)
-        self._new = replace(self._new, labels=tuple(labels))
+    def put_label(self, model: int, folder: Path, *, whole: bool) -> None:
+        """Move in what a `LabelWriter` has finished.
 
-    def set_features(self, model: int, kind: str, features: pa.Table) -> None:
-        """Store a model's embeddings of images or captions in place of any it had.
+        Args:
+            model: ordinal.
+            folder: where it lies.
+            whole: whether it takes the place of any label the model had, or is one more part of it.
+        """
+        stem = f"labels/{model:06d}-{self._new.generation:06d}"
+        for field, source, suffix in (("labels", LABEL, "duckdb"), ("orders", ORDER, "arrow")):
+            (folder / source).replace(self._staged(f"{stem}.{suffix}"))
+            self._put(field, ModelFile(f"{stem}.{suffix}", 0, "", model), whole=whole)
+
+    def put_features(
+        self, model: int, kind: str, parts: Iterable[tuple[Ordinals, Float16]], *, whole: bool = False
+    ) -> None:
+        """Store a model's embeddings of images or captions.
 
         Args:
             model: ordinal.
             kind: `image` or `caption`.
-            features: columns `ordinal` (uint32) and `embedding` (fixed-size list of float16).
+            parts: ordinals of images or nodes, and their vectors, shape (n, d).
+            whole: whether they take the place of those it had, or are added to them.
         """
-        field = f"{kind}_features"
-        name = f"features/{model:06d}-{self._new.generation:06d}-{kind}.parquet"
-        # Embeddings do not compress; snappy or zstd would only cost time.
-        parquet.write_table(features, self._staged(name), compression="none", use_dictionary=False)
-        kept = tuple(file for file in getattr(self._new, field) if file.model != model)
-        files = sorted((*kept, ModelFile(name, 0, "", model)), key=lambda file: file.model)
-        self._new = replace(self._new, **{field: tuple(files)})  # type: ignore[arg-type]
+        name = f"features/{model:06d}-{self._new.generation:06d}-{kind}.arrow"
+        write_features(self._staged(name), parts)
+        self._put(f"{kind}_features", ModelFile(name, 0, "", model), whole=whole)
+
+    def _put(self, field: str, file: ModelFile, *, whole: bool) -> None:
+        kept = [known for known in getattr(self._new, field) if not (whole and known.model == file.model)]
+        # Sorting is stable: of one model, the parts stay by age.
+        files = tuple(sorted([*kept, file], key=lambda known: known.model))
+        self._new = replace(self._new, **{field: files})  # type: ignore[arg-type]
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -309,12 +331,13 @@ class HubChange:
             self._new,
             catalog=self._described(HubFile(catalog, 0, ""), old),
             labels=tuple(self._described(file, old) for file in self._new.labels),
+            orders=tuple(self._described(file, old) for file in self._new.orders),
             image_features=tuple(self._described(file, old) for file in self._new.image_features),
             caption_features=tuple(self._described(file, old) for file in self._new.caption_features),
             index=self._described(self._new.index, old) if self._new.index else None,
         )
         write_manifest(self.path, self._new)
-        _sweep(self.path, {file.path for file in (*self._old.files(), *self._new.files())})
+        sweep(self.path)
 
     def abandon(self) -> None:
         """Let go of the staged files; harmless after a commit."""
@@ -326,14 +349,9 @@ class HubChange:
 
     def _staged(self, name: str, *, new: bool = True) -> Path:
         """Return where a file of this change waits until the commit."""
-        if new:
+        if new and name not in self._moves:
             self._moves.append(name)
-        staged = self.path / "staging" / name.replace("/", "-")
-        if new:
-            staged.unlink(missing_ok=True)
-            # A change that was killed may leave its log, which DuckDB would replay into this one.
-            staged.with_name(f"{staged.name}.wal").unlink(missing_ok=True)
-        return staged
+        return self.path / "staging" / name.replace("/", "-")
 
     def _described(self, file: AnyFile, old: dict[str, HubFile]) -> AnyFile:
         """Fill in size and checksum: as the old manifest has them, or from the new file."""
@@ -363,111 +381,77 @@ class HubChange:
         self._db.unregister("incoming")
 
 
-def write_label(path: Path, card: ModelCard, label: Label) -> None:
-    """Write one label file."""
-    with _new_label(path) as db:
-        db.execute(
-            "INSERT INTO label_made VALUES ($graph_version, $fingerprint, $preprocess, $tokenizer, $libraries)",
-            {
-                "graph_version": label.graph_version,
-                "fingerprint": card.fingerprint,
-                "preprocess": card.preprocess,
-                "tokenizer": card.tokenizer,
-                "libraries": json.dumps(card.libraries, sort_keys=True),
-            },
-        ).fetchall()
-        tables = {
-            "label_node": pa.table({"node": label.nodes}),
-            "label_state": label.state,
-            "rival_mask": label.masks,
-            "image_label": label.images,
-        }
-        for name, rows in tables.items():
-            db.register("incoming", rows)
-            db.execute(f"INSERT INTO {name} SELECT * FROM incoming").fetchall()
-            db.unregister("incoming")
-
-
 def seal(path: Path) -> None:
     """Give a hub the form in which it is shipped: read-only, without what only growth and confusions need.
 
-    Embeddings go, and so do all rivals of an image but the strongest ones; the masks, and with them all hits over any
-    selection of nodes, stay whole.
+    Embeddings go, and so do all rivals of an image but the strongest ones, and the history; the masks, and with them
+    all hits over any selection of nodes, stay whole. A label of several parts must be merged first.
+
+    Raises:
+        HubBusy: if another process is changing the hub.
+        ValueError: if a label has more than one part.
     """
-    manifest = read_manifest(path)
-    generation = manifest.generation + 1
-    catalog = f"catalog-{generation:06d}.duckdb"
-    _copy_catalog(path / manifest.catalog.path, path / catalog)
-    labels = []
-    for file in manifest.labels:
-        name = f"labels/{file.model:06d}-{generation:06d}.duckdb"
-        _copy_label(path / file.path, path / name)
-        labels.append(ModelFile(**asdict(describe(path, name)), model=file.model))
-    sealed = replace(
-        manifest,
-        generation=generation,
-        read_only=True,
-        catalog=describe(path, catalog),
-        labels=tuple(labels),
-        image_features=(),
-        caption_features=(),
-    )
-    write_manifest(path, sealed)
-    _sweep(path, {file.path for file in sealed.files()})
+    with only_writer(path):
+        manifest = read_manifest(path)
+        models = [file.model for file in manifest.labels]
+        if len(set(models)) < len(models):
+            raise ValueError("a label has several parts; merge them before the hub is sealed")
+        generation = manifest.generation + 1
+        catalog = f"catalog-{generation:06d}.duckdb"
+        _copy_catalog(path / manifest.catalog.path, path / catalog)
+        labels = []
+        for file in manifest.labels:
+            name = f"labels/{file.model:06d}-{generation:06d}.duckdb"
+            _copy_label(path / file.path, path / name)
+            labels.append(ModelFile(**asdict(describe(path, name)), model=file.model))
+        sealed = replace(
+            manifest,
+            generation=generation,
+            made=now(),
+            note="seal",
+            read_only=True,
+            catalog=describe(path, catalog),
+            labels=tuple(labels),
+            orders=(),
+            image_features=(),
+            caption_features=(),
+        )
+        write_manifest(path, sealed)
+        sweep(path, history=False)
 
 
 def _copy_catalog(source: Path, target: Path) -> None:
     """Copy a catalog without its indexes, which only writers need, and without the room its changes left."""
-    with _new_file(target) as db:
-        db.execute(f"ATTACH {_quoted(source)} AS old (READ_ONLY)")
+    with new_file(target) as db:
+        db.execute(f"ATTACH {quoted(source)} AS old (READ_ONLY)")
         for table in CATALOG_TABLES:
             db.execute(f"CREATE TABLE {table} AS FROM old.{table}").fetchall()
         db.execute("DETACH old")
 
 
 def _copy_label(source: Path, target: Path) -> None:
-    """Copy a label file, keeping of each image's rivals those whose similarity is kept too."""
-    with _new_label(target) as db:
-        db.execute(f"ATTACH {_quoted(source)} AS old (READ_ONLY)")
-        for table in ("label_made", "label_node", "label_state"):
+    """Copy a label file without the places of images in an Arrow file that is left out."""
+    with new_label(target) as db:
+        db.execute(f"ATTACH {quoted(source)} AS old (READ_ONLY)")
+        for table in ("label_made", "label_node", "label_state", "rival_mask", "image_label"):
             db.execute(f"INSERT INTO {table} FROM old.{table}").fetchall()
-        db.execute("INSERT INTO rival_mask FROM old.rival_mask ORDER BY node, block, mask, rival").fetchall()
-        db.execute(
-            """
-            INSERT INTO image_label
-            SELECT * REPLACE (rivals[1:len(rival_similarities)] AS rivals) FROM old.image_label
-            """
-        ).fetchall()
         db.execute("DETACH old")
 
 
-@contextmanager
-def _new_label(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Make a label file with empty tables, to be filled over the connection."""
-    with _new_file(path) as db:
-        db.execute((SCHEMA / "label.sql").read_text())
-        yield db
+def _clear_staging(hub: Path) -> None:
+    """Delete what changes that were killed have left. Folders are work that its own command takes up again."""
+    (hub / "staging").mkdir(exist_ok=True)
+    for path in (hub / "staging").iterdir():
+        if path.is_file():
+            path.unlink()
 
 
-@contextmanager
-def _new_file(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Make a database file with small pages, and close it whole."""
-    with duckdb.connect(":memory:") as db:
-        db.execute(f"ATTACH {_quoted(path)} AS made (BLOCK_SIZE {PAGE_BYTES})")
-        db.execute("USE made")
-        yield db
-        db.execute("USE memory")
-        db.execute("DETACH made")
-
-
-def _quoted(path: Path) -> str:
-    """Quote a path for ATTACH, which takes no parameters."""
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _sweep(hub: Path, named: set[str]) -> None:
-    """Delete what neither this nor the previous manifest names: orphans, and generations before the last."""
-    for pattern in ("catalog-*.duckdb*", "nodes-*.faiss", "labels/*.duckdb*", "features/*.parquet"):
+def sweep(hub: Path, *, history: bool = True) -> None:
+    """Delete what no manifest of the history names: orphans, and generations that are too old."""
+    kept = read_history(hub) if history else [read_manifest(hub)]
+    named = {file.path for manifest in kept for file in manifest.files()}
+    named |= {str(past_manifest(hub, manifest.generation).relative_to(hub)) for manifest in kept if history}
+    for pattern in ("catalog-*.duckdb*", "nodes-*.faiss", "labels/*", "features/*", f"{HISTORY}/*"):
         for path in hub.glob(pattern):
             if str(path.relative_to(hub)) not in named:
                 path.unlink()

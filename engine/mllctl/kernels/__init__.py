@@ -5,7 +5,7 @@
     evidence    hits per domain, weighted by domain (our extension of Eq 5)
     reuse       class precision, reuse metric, best models (Eq 6, 7)
     ensemble    confidence of several models together (Eq 8-10)
-    label       similarities of one model -> who beats the true node
+    order       embeddings of one model -> who beats the true node of each image, best first
 
 Axes: m models, c classes, v nodes, i images, d embedding width. float64 unless said.
 All ties go to the lowest index. Nothing here reads a file, a clock or a random number.

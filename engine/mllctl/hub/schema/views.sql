@@ -1,5 +1,5 @@
--- What `mllctl sql` shows under readable names. `rival_mask`, `image_label`, `label_state`,
--- `label_node` and `label_made` are unions of the label files with a column `model` in front.
+-- What `mllctl sql` shows under readable names. The tables of a label are unions of its parts' files, with columns
+-- `model` and `part` in front; where a later part says something new of a block or an image, only that is shown.
 
 CREATE VIEW model_card AS
 SELECT m.name AS model, m.kind, m.parameters, m.image_size, m.embedding_width, m.logit_scale, m.logit_bias,
@@ -14,20 +14,21 @@ SELECT i.image, n.synset AS node, d.name AS domain, i.uri, i.sha256
   FROM image i JOIN node n USING (node) JOIN block b USING (block) JOIN domain d USING (domain);
 
 -- Over all nodes with evidence. A hit is an image that no other node takes from its true one.
-CREATE VIEW precision AS
-SELECT m.name AS model, n.synset AS node,
-       count(*) FILTER (l.rank = 0) AS hits, count(*) AS images,
-       count(*) FILTER (l.rank = 0) / count(*) AS precision
-  FROM image_label l JOIN image i USING (image) JOIN node n ON n.node = i.node JOIN model m USING (model)
- GROUP BY ALL;
-
 CREATE VIEW precision_by_domain AS
 SELECT m.name AS model, n.synset AS node, d.name AS domain,
-       count(*) FILTER (l.rank = 0) AS hits, count(*) AS images,
-       count(*) FILTER (l.rank = 0) / count(*) AS precision
-  FROM image_label l JOIN image i USING (image) JOIN node n ON n.node = i.node JOIN model m USING (model)
-  JOIN block b USING (block) JOIN domain d USING (domain)
- GROUP BY ALL;
+       sum(bit_count(s.labelled & b.live & ~s.beaten))::BIGINT AS hits,
+       sum(bit_count(s.labelled & b.live))::BIGINT AS images,
+       hits / images AS precision
+  FROM label_state s JOIN block b USING (block) JOIN node n USING (node) JOIN domain d USING (domain)
+  JOIN model m USING (model)
+ GROUP BY m.name, n.synset, d.name
+HAVING sum(bit_count(s.labelled & b.live)) > 0;
+
+CREATE VIEW precision AS
+SELECT model, node, sum(hits)::BIGINT AS hits, sum(images)::BIGINT AS images,
+       sum(hits)::BIGINT / sum(images)::BIGINT AS precision
+  FROM precision_by_domain
+ GROUP BY model, node;
 
 -- Which node each image went to, over all nodes with evidence.
 CREATE VIEW confusion AS
@@ -41,7 +42,7 @@ CREATE VIEW similarity AS
 WITH kept AS (
     SELECT model, image, 'truth' AS role, i.node AS node, similarity FROM image_label JOIN image i USING (image)
      UNION ALL
-    SELECT model, image, 'rival', unnest(rivals[1:len(rival_similarities)]), unnest(rival_similarities) FROM image_label
+    SELECT model, image, 'rival', unnest(rivals), unnest(rival_similarities) FROM image_label
      UNION ALL
     SELECT model, image, 'runner-up', unnest(runners_up), unnest(runner_up_similarities) FROM image_label
 )

@@ -1,168 +1,25 @@
-"""`make_label` against loops on hundreds of worlds full of ties, and `label_model` on a real hub."""
+"""`label_model` on a real hub: what a model is shown, what is kept, and what ends in the hub."""
 
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-import oracles
 from fakes import COLOURS, FakeModel, InterruptedModel, fake, hub_of_folders, paint_folder
-from mllctl import label, label_model
+from mllctl import label_model
 from mllctl.errors import HubBusy, HubReadOnly, ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.graph import with_ancestors
-from mllctl.hub import Hub, LabelInput
+from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub, seal
 from mllctl.images import Domain, scan
-
-# Sums of products of these tie all the time, and are as often negative as not.
-VALUES = st.sampled_from([-1.0, -0.5, 0.0, 0.5])
-
-
-@st.composite
-def worlds(draw):
-    """Blocks of images of a few nodes, with gaps in every ordinal, and the embeddings of one model."""
-    nodes = sorted(draw(st.sets(st.integers(0, 40), min_size=1, max_size=12)))
-    blocks = draw(st.lists(st.tuples(st.sampled_from(nodes), st.sets(st.integers(0, 63), min_size=1, max_size=5))))
-    if not blocks:
-        blocks = [(nodes[0], {63})]
-    places = [(3 * n + 1, bit, node) for n, (node, bits) in enumerate(blocks) for bit in sorted(bits)]
-    block, bit, node = zip(*places, strict=True)
-    images = draw(st.permutations(range(len(places))))
-    given_input = LabelInput(
-        graph_version=1,
-        nodes=np.array(nodes, dtype=np.uint32),
-        captions=tuple(map(str, nodes)),
-        images=np.array(images, dtype=np.uint32),
-        image_node=np.array(node, dtype=np.uint32),
-        block=np.array(block, dtype=np.uint32),
-        bit=np.array(bit, dtype=np.uint8),
-        uris=tuple(map(str, images)),
-    )
-    embedding = draw(hnp.arrays(np.float16, (len(places), 2), elements=VALUES))
-    captions = draw(hnp.arrays(np.float16, (len(nodes), 2), elements=VALUES))
-    return given_input, embedding, captions
-
-
-def dense(given_input, embedding, captions):
-    """The similarities as a list of rows over node ordinals, -inf where there is no caption."""
-    rows = []
-    for values in oracles.similarities(embedding.tolist(), captions.tolist()):
-        row = [float("-inf")] * 41
-        for node, value in zip(given_input.nodes.tolist(), values, strict=True):
-            row[node] = value
-        rows.append(row)
-    return rows
-
-
-def rivals_of(row, truth, nodes):
-    beaten_by = [u for u in nodes if u != truth and oracles.beats(row, u, truth)]
-    return sorted(beaten_by, key=lambda u: (-row[u], u))
-
-
-@settings(max_examples=200)
-@given(worlds(), st.sampled_from([1, 3, 2048]))
-def test_masks_hold_a_bit_for_each_image_and_rival_and_no_other(world, at_once):
-    given_input, *_ = world
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(label, "COMPARED_AT_ONCE", at_once)
-        made, hits = label.make_label(*world)
-    unpacked = set()
-    for row in made.masks.to_pylist():
-        assert row["mask"] > 0
-        for bit in range(64):
-            if row["mask"] >> bit & 1:
-                assert (row["node"], row["block"], bit, row["rival"]) not in unpacked
-                unpacked.add((row["node"], row["block"], bit, row["rival"]))
-    similarity = dense(*world)
-    nodes = given_input.nodes.tolist()
-    truths = given_input.image_node.tolist()
-    places = list(zip(given_input.block.tolist(), given_input.bit.tolist(), strict=True))
-    expected = {
-        (truth, block, bit, rival)
-        for row, truth, (block, bit) in zip(similarity, truths, places, strict=True)
-        for rival in rivals_of(row, truth, nodes)
-    }
-    assert unpacked == expected
-    assert hits == sum(oracles.winner(row, nodes) == truth for row, truth in zip(similarity, truths, strict=True))
-    keys = [(row["node"], row["block"], row["mask"], row["rival"]) for row in made.masks.to_pylist()]
-    assert keys == sorted(set(keys))
-    # However the work is cut, a rival has one mask a block.
-    assert len({(block, rival) for _, block, _, rival in keys}) == len(keys)
-
-
-@settings(max_examples=60)
-@given(worlds(), st.sampled_from([1, 3, 2048]))
-def test_lists_order_the_rivals_of_each_image_and_three_others(world, at_once):
-    given_input, *_ = world
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(label, "COMPARED_AT_ONCE", at_once)
-        made, _ = label.make_label(*world)
-    nodes = given_input.nodes.tolist()
-    rows = zip(given_input.images.tolist(), given_input.image_node.tolist(), dense(*world), strict=True)
-    expected = []
-    for image, truth, row in sorted(rows):
-        before = rivals_of(row, truth, nodes)
-        others = sorted(set(nodes) - {truth, *before}, key=lambda u: (-row[u], u))[:3]
-        expected.append(
-            {
-                "image": image,
-                "similarity": row[truth],
-                "rank": len(before),
-                "rivals": before,
-                "rival_similarities": [row[u] for u in before[:8]],
-                "runners_up": others,
-                "runner_up_similarities": [row[u] for u in others],
-            }
-        )
-    assert made.images.to_pylist() == expected
-
-
-@settings(max_examples=30)
-@given(worlds())
-def test_the_state_of_a_label_has_a_bit_for_each_image_that_was_shown(world):
-    given_input, *_ = world
-    made, _ = label.make_label(*world)
-    shown = {}
-    for block, bit in zip(given_input.block.tolist(), given_input.bit.tolist(), strict=True):
-        shown[block] = shown.get(block, 0) | 1 << bit
-    assert dict(zip(*made.state.to_pydict().values(), strict=True)) == shown
-
-
-def test_a_label_has_the_types_of_its_tables():
-    given_input = LabelInput(
-        graph_version=1,
-        nodes=np.array([2, 5], dtype=np.uint32),
-        captions=("two", "five"),
-        images=np.array([9], dtype=np.uint32),
-        image_node=np.array([5], dtype=np.uint32),
-        block=np.array([0], dtype=np.uint32),
-        bit=np.array([63], dtype=np.uint8),
-        uris=("nine",),
-    )
-    made, hits = label.make_label(given_input, np.ones((1, 2), np.float16), np.ones((2, 2), np.float16))
-    assert hits == 0
-    assert made.masks.to_pylist() == [{"node": 5, "block": 0, "rival": 2, "mask": 2**63}]
-    assert made.masks.schema.types == [pa.uint32(), pa.uint32(), pa.uint32(), pa.uint64()]
-    assert made.state.schema.types == [pa.uint32(), pa.uint64()]
-    assert [made.images.schema.field(name).type for name in ("image", "rank", "similarity")] == [
-        pa.uint32(),
-        pa.uint32(),
-        pa.float32(),
-    ]
-
-
-# -- label_model --------------------------------------------------------------------------------------
+from mllctl.label import remove_images
 
 
 def label_tables(hub):
     """Everything a hub holds about labels, whatever the ordinal of its model."""
     return {
         table: hub.query(f"SELECT * EXCLUDE (model) FROM {table} ORDER BY ALL").rows
-        for table in ("label_node", "label_state", "rival_mask", "image_label")
+        for table in ("label_node", "label_state", "label_row", "rival_mask", "image_label", "rival_order")
     }
 
 
@@ -343,11 +200,33 @@ def test_a_model_whose_embeddings_are_no_numbers_is_refused_and_nothing_is_store
         assert hub.models() == []
 
 
+def test_an_image_that_is_removed_while_a_model_is_shown_others_does_not_undo_the_work(painted_copy):
+    class Meddling(FakeModel):
+        meddled = False
+
+        def encode_images(self, images):
+            if not self.meddled:
+                self.meddled = True
+                with Hub.open(painted_copy) as hub:
+                    dogs = [image.image for image in hub.images(synset="dog.n.01")]
+                remove_images(painted_copy, [*dogs, 17])
+            return super().encode_images(images)
+
+    model = Meddling("fake/model", blur=0.9)
+    label_model(painted_copy, model)
+    assert model.shown == 40
+    with Hub.open(painted_copy) as hub:
+        stored = hub.model("fake/model")
+        assert (stored.state, stored.labelled) == ("complete", len(hub.images()))
+        # The dogs compete no more.
+        assert len(hub.label_nodes(stored.model)) == 4
+
+
 def test_a_part_that_a_power_cut_left_empty_is_shown_again(painted_copy):
     model = FakeModel("fake/model")
     staging = painted_copy / "staging" / f"label-{model.card.identity[:16]}"
     staging.mkdir(parents=True)
-    (staging / "0000000000.parquet").touch()
+    (staging / "image-0000000000.arrow").touch()
     assert label_model(painted_copy, model).shown == 40
 
 

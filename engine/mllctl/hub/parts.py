@@ -1,0 +1,256 @@
+"""Write one part of a model's label as it is made, chunk by chunk, so that memory does not grow with the label.
+
+    LabelWriter(folder, ...).add(images, order) ... .finish(state) -> label.duckdb, order.arrow
+
+`label.duckdb` holds the tables of `schema/label.sql`. `order.arrow` holds all rivals of each image in order, laid out
+for reading from a mapped file: what `Hub.hits` and `Hub.winners` look at. Both are named and moved by a `HubChange`.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mllctl.backends.protocol import ModelCard
+from mllctl.hub.records import LabelInput, LabelState, Masks, Ordinals
+from mllctl.kernels.arrays import AnyArray, Bool, Int
+from mllctl.kernels.order import STRIDE, Order, Rivals, lay_out
+
+SCHEMA = Path(__file__).parent / "schema"
+LABEL, ORDER = "label.duckdb", "order.arrow"
+
+# Pages of 256 KB, DuckDB's own, leave a small label mostly empty (2.4 bytes a rival instead of 1.6);
+# in pages of 16 KB it does not pack the bits of ordinals at all (4.1 bytes).
+PAGE_BYTES = 32768
+RIVAL_SIMILARITIES = STRIDE
+RUNNERS_UP = 3
+
+
+class LabelWriter(AbstractContextManager["LabelWriter"]):
+    """A part of a label while it is written."""
+
+    def __init__(self, folder: Path, given: LabelInput, card: ModelCard) -> None:
+        """Begin a part.
+
+        Args:
+            folder: where its files go; emptied first.
+            given: the nodes that compete, and the version of the graph they are from.
+            card: of the model.
+        """
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._given = given
+        self._ordinal = np.uint16 if len(given.nodes) == 0 or given.nodes[-1] < np.iinfo(np.uint16).max else np.uint32
+        self._seen: list[Masks] = [np.zeros((4, 0), np.uint64)]
+        self._rows = 0
+        self._lengths: list[Int] = [np.zeros(1, np.int64)]
+        self._stack = ExitStack()
+        self._raw = {
+            name: self._stack.enter_context((folder / name).open("wb")) for name in ("image", "bit", "first", "rest")
+        }
+        self._db = self._stack.enter_context(new_label(folder / LABEL))
+        self._db.execute("BEGIN").fetchall()
+        made = {
+            "graph_version": given.graph_version,
+            "fingerprint": card.fingerprint,
+            "preprocess": card.preprocess,
+            "tokenizer": card.tokenizer,
+            "libraries": json.dumps(card.libraries, sort_keys=True),
+        }
+        self._insert("label_made", {name: [value] for name, value in made.items()})
+        self._insert("label_node", {"node": given.nodes})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def add(self, images: LabelInput, order: Order) -> None:
+        """Write images that were not labelled yet.
+
+        Args:
+            images: whole blocks, sorted by node, block and bit, and after those that were added before.
+            order: of them, over the nodes that compete.
+        """
+        block, first = _runs(images)
+        shown = np.bitwise_or.reduceat(_bit(images), first)
+        self._note(block, shown, shown, _beaten(images, order, first))
+        self._insert("label_row", {"block": block, "shown": shown, "row": (self._rows + first).astype(np.uint32)})
+        self._insert_masks(images, order, np.ones(len(self._given.nodes), dtype=np.bool_))
+        self._insert_images(images, order)
+        rivals = lay_out(order, self._given.nodes.astype(self._ordinal))
+        self._append("image", images.images)
+        self._append("bit", images.bit)
+        self._append("first", rivals.first)
+        self._append("rest", rivals.rest)
+        self._lengths.append(np.diff(rivals.start))
+        self._rows += len(images.images)
+
+    def renew(self, images: LabelInput, order: Order, newcomers: Bool) -> None:
+        """Write what nodes that came or went have changed for images that are labelled already.
+
+        Args:
+            images: sorted by node, block and bit, and after those that were renewed before.
+            order: of them, over the nodes that compete now.
+            newcomers: which of these nodes are new to the label, shape (v,); only their masks are.
+        """
+        block, first = _runs(images)
+        seen = np.bitwise_or.reduceat(_bit(images), first)
+        self._note(block, np.zeros_like(seen), seen, _beaten(images, order, first))
+        self._insert_masks(images, order, newcomers)
+        self._insert_images(images, order)
+
+    def finish(self, before: LabelState) -> None:
+        """Complete the files, given the state of the label until now."""
+        self._insert_state(before)
+        self._db.execute("COMMIT").fetchall()
+        self._stack.close()
+        self._assemble()
+
+    def _note(self, block: Ordinals, shown: Masks, seen: Masks, beaten: Masks) -> None:
+        self._seen.append(np.stack([block.astype(np.uint64), shown, seen, beaten]))
+
+    def _insert_state(self, before: LabelState) -> None:
+        """Say what is now known of every block that was touched."""
+        noted = np.concatenate(self._seen, axis=1)
+        noted = noted[:, np.argsort(noted[0], kind="stable")]
+        block, first = np.unique(noted[0], return_index=True)
+        if len(block) == 0:
+            return
+        shown, seen, beaten = np.bitwise_or.reduceat(noted[1:], first, axis=1)
+        labelled, lost = before.of(block)
+        self._insert(
+            "label_state",
+            {"block": block.astype(np.uint32), "labelled": labelled | shown, "beaten": (lost & ~seen) | beaten},
+        )
+
+    def _insert_masks(self, images: LabelInput, order: Order, rivals: Bool) -> None:
+        """Pack the images of each block into one mask a rival."""
+        block, first = _runs(images)
+        run = np.repeat(np.arange(len(first)), np.diff([*first, len(images.block)]))
+        beats = (order.place < order.rank[order.image]) & rivals[order.node]
+        nodes = len(self._given.nodes)
+        packed = np.zeros(len(block) * nodes, dtype=np.uint64)
+        cell = run[order.image[beats]] * nodes + order.node[beats]
+        np.bitwise_or.at(packed, cell, _bit(images)[order.image[beats]])
+        cell = np.flatnonzero(packed)
+        mask, of_block = packed[cell], cell // nodes
+        # Equal masks side by side take a third of the file that rivals in order do.
+        kept = np.lexsort((mask, of_block, images.image_node[first][of_block]))
+        cell, mask, of_block = cell[kept], mask[kept], of_block[kept]
+        rows = {
+            "node": images.image_node[first][of_block],
+            "block": block[of_block],
+            "rival": self._given.nodes[cell - of_block * nodes],
+            "mask": mask,
+        }
+        self._insert("rival_mask", rows)
+
+    def _insert_images(self, images: LabelInput, order: Order) -> None:
+        beats = order.place < order.rank[order.image]
+        near = beats & (order.place < RIVAL_SIMILARITIES)
+        rows = {
+            "image": images.images,
+            "similarity": order.own.astype(np.float32),
+            "rank": order.rank.astype(np.uint32),
+            "rivals": _lists(order, near, self._given.nodes[order.node]),
+            "rival_similarities": _lists(order, near, order.similarity.astype(np.float32)),
+            "runners_up": _lists(order, ~beats, self._given.nodes[order.node]),
+            "runner_up_similarities": _lists(order, ~beats, order.similarity.astype(np.float32)),
+        }
+        self._insert("image_label", rows)
+
+    def _insert(self, table: str, columns: dict[str, Any]) -> None:
+        self._db.register("incoming", pa.table(columns))
+        self._db.execute(f"INSERT INTO {table} SELECT * FROM incoming").fetchall()
+        self._db.unregister("incoming")
+
+    def _append(self, name: str, values: AnyArray) -> None:
+        # A buffered writer writes all of it or raises.
+        self._raw[name].write(np.ascontiguousarray(values).data)
+
+    def _assemble(self) -> None:
+        """Join the columns into one Arrow file, through maps of what was written."""
+        start = np.cumsum(np.concatenate(self._lengths))
+        columns = {
+            "image": pa.array(_mapped(self.folder / "image", np.uint32)),
+            "bit": pa.array(_mapped(self.folder / "bit", np.uint8)),
+            "first": pa.FixedSizeListArray.from_arrays(pa.array(_mapped(self.folder / "first", self._ordinal)), STRIDE),
+            "rest": pa.LargeListArray.from_arrays(
+                pa.array(start), pa.array(_mapped(self.folder / "rest", self._ordinal))
+            ),
+        }
+        batch = pa.record_batch(columns)
+        with (self.folder / ORDER).open("wb") as out, pa.ipc.new_file(out, batch.schema) as writer:
+            writer.write_batch(batch)
+        for name in columns:
+            (self.folder / name).unlink()
+
+
+def read_order(batch: pa.RecordBatch) -> tuple[Rivals, NDArray[np.uint8]]:
+    """Return the ordered rivals in a mapped Arrow file, and the bit of each image."""
+    first, rest = batch.column("first"), batch.column("rest")
+    rivals = Rivals(
+        first.values.to_numpy().reshape(-1, STRIDE), rest.values.to_numpy().reshape(-1, STRIDE), rest.offsets.to_numpy()
+    )
+    return rivals, batch.column("bit").to_numpy()
+
+
+@contextmanager
+def new_label(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Make a label file with empty tables, to be filled over the connection."""
+    with new_file(path) as db:
+        db.execute((SCHEMA / "label.sql").read_text())
+        yield db
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Make a database file with small pages, and close it whole."""
+    path.unlink(missing_ok=True)
+    with duckdb.connect(":memory:") as db:
+        db.execute(f"ATTACH {quoted(path)} AS made (BLOCK_SIZE {PAGE_BYTES})")
+        db.execute("USE made")
+        yield db
+        db.execute("USE memory")
+        db.execute("DETACH made")
+
+
+def quoted(path: Path) -> str:
+    """Quote a path for ATTACH, which takes no parameters."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _runs(images: LabelInput) -> tuple[Ordinals, Int]:
+    """Return the blocks in the order they come, and the row each begins at."""
+    first = np.concatenate([[0], np.flatnonzero(np.diff(images.block)) + 1])
+    return images.block[first], first
+
+
+def _bit(images: LabelInput) -> Masks:
+    return np.uint64(1) << images.bit.astype(np.uint64)
+
+
+def _beaten(images: LabelInput, order: Order, first: Int) -> Masks:
+    return np.asarray(np.bitwise_or.reduceat(np.where(order.rank > 0, _bit(images), np.uint64(0)), first))
+
+
+def _lists(order: Order, kept: Bool, values: AnyArray) -> pa.ListArray:
+    """Group the kept values by image."""
+    count = np.bincount(order.image[kept], minlength=len(order.rank))
+    offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[kept]))
+
+
+def _mapped(path: Path, dtype: Any) -> AnyArray:
+    # A map of nothing is an error.
+    return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype=dtype)

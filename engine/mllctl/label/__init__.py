@@ -1,0 +1,13 @@
+"""Label models: show them every sample image of a hub and keep who beats the true node.
+
+    showing    model + images + captions -> float16 embeddings, kept in the hub
+    growing    embeddings -> what changes in the label: new images, nodes that came or went, or all of it
+
+A label is a pure function of the embeddings. What a model has seen it is never shown again, and a label that is there
+is added to, not made again: each change of the hub costs what it changes.
+"""
+
+from mllctl.label.growing import compact_labels, remove_images
+from mllctl.label.showing import LabelReport, label_model
+
+__all__ = ["LabelReport", "compact_labels", "label_model", "remove_images"]
