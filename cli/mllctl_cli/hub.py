@@ -1,14 +1,31 @@
-"""`init`, `demo build` and `hub info`."""
+"""`init`, `demo build` and `hub info|log|diff|restore|compact|upgrade`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import mllctl
-from mllctl.hub import bundled_hub
+from mllctl.errors import InvalidTask
+from mllctl.history import HubDifference, SavedTask, diff_hub, read_saved_tasks
+from mllctl.hub import bundled_hub, read_history
+from mllctl.hub.manifest import SCHEMA_VERSION
+from mllctl.hub.upgrading import upgrade_hub
+from mllctl.hub.writing import restore_hub
+from mllctl.label import compact_labels
 from mllctl_cli import render
-from mllctl_cli.options import DEFAULT_ENCODER, HubOption, JsonOption, hub_path, open_encoder
+from mllctl_cli.classes import ClassesOption, read_classes
+from mllctl_cli.options import (
+    DEFAULT_ENCODER,
+    DomainOption,
+    HubOption,
+    JsonOption,
+    hub_path,
+    index_encoder,
+    open_encoder,
+)
+
+NAMES_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +35,8 @@ def register(app: typer.Typer) -> None:
     demo.command("build")(build)
     app.add_typer(demo, name="demo")
     hub = typer.Typer(no_args_is_help=True, help="The hub as a whole.")
-    hub.command("info")(info)
+    for command in (info, log, diff, restore, compact, upgrade):
+        hub.command()(command)
     app.add_typer(hub, name="hub")
 
 
@@ -84,6 +102,210 @@ def info(hub: HubOption = None, json: JsonOption = False) -> None:
     render.print_facts({**facts, "bytes": f"{facts['bytes']:,}"})
 
 
+def log(hub: HubOption = None, json: JsonOption = False) -> None:
+    """List the generations of a hub that are kept, newest first.
+
+    Each change makes one; the last ten are kept. `new bytes` are of files that the generation before did not have.
+
+    Example: mllctl hub log --hub ./hub
+    """
+    path = hub_path(hub)
+    facts = _generations(path)[::-1]
+    if json:
+        render.print_json(facts)
+        return
+    rows = [tuple(f"{value:,}" if key == "new_bytes" else value for key, value in fact.items()) for fact in facts]
+    columns = ("generation", "made", "by", "images", "models", "new bytes")
+    render.print_table(columns, rows, ("generation", "images", "models", "new bytes"))
+
+
+def diff(
+    before: Annotated[int, typer.Argument(metavar="BEFORE", help="Number of a generation, as `hub log` shows it.")],
+    after: Annotated[
+        int | None, typer.Argument(metavar="AFTER", help="Another; the newest without it.", show_default=False)
+    ] = None,
+    tasks: Annotated[
+        Path | None,
+        typer.Option("--tasks", metavar="FILE", help="Saved tasks: JSON, each with name, classes, domain_text."),
+    ] = None,
+    classes: ClassesOption = None,
+    domain: DomainOption = None,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare two generations, and the selections of saved tasks.
+
+    A task is a file of them (--tasks), or the classes and domain that `select` takes.
+
+    Example: mllctl hub diff 5 --classes classes.txt --domain satellite
+    """
+    path = hub_path(hub)
+    with mllctl.Hub.open(path) as opened:
+        asked = _asked_tasks(tasks, classes, domain)
+        encoder = index_encoder(opened) if asked else None
+        last = opened.manifest.generation if after is None else after
+    difference = diff_hub(path, before, last, asked, encoder)
+    if json:
+        render.print_json(_difference_json(difference))
+        return
+    _print_difference(difference)
+
+
+def restore(
+    generation: Annotated[
+        int, typer.Argument(metavar="GENERATION", help="Number of a generation, as `hub log` shows it.")
+    ],
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a past generation of a hub the newest again.
+
+    It becomes a new generation; what came after it stays in the log and can be restored too.
+
+    Example: mllctl hub restore 5 --hub ./hub
+    """
+    path = mllctl.find_hub(hub)
+    made = restore_hub(path, generation).generation
+    if json:
+        render.print_json({"restored": generation, "generation": made})
+        return
+    render.print_line(f"generation {made} is as generation {generation} was")
+
+
+def compact(
+    model: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL", help="Models by name; without any, those that have grown.")
+    ] = None,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Merge the parts of labels that have grown.
+
+    Made from stored embeddings; no model is run. Answers stay the same and come a little faster.
+
+    Example: mllctl hub compact --hub ./hub
+    """
+    path = mllctl.find_hub(hub)
+    merged = compact_labels(path, model or None)
+    if json:
+        render.print_json({"merged": merged})
+        return
+    for name in merged:
+        render.print_line(f"{name}: its label is one part")
+    if not merged:
+        render.say("every label is one part")
+
+
+def upgrade(hub: HubOption = None, json: JsonOption = False) -> None:
+    """Bring a hub that an earlier mllctl wrote to this one's schema.
+
+    Labels whose embeddings the hub has are made again from them.
+
+    Example: mllctl hub upgrade --hub ./hub
+    """
+    path = mllctl.find_hub(hub)
+    before = upgrade_hub(path)
+    if before < SCHEMA_VERSION:
+        with mllctl.Hub.open(path) as opened:
+            ordered = {file.model for file in opened.manifest.orders}
+            embedded = {file.model for file in opened.manifest.image_features}
+            bare = [m.card.name for m in opened.models() if m.labelled and m.model in embedded - ordered]
+        compact_labels(path, bare)
+    if json:
+        render.print_json({"before": before, "now": SCHEMA_VERSION})
+    elif before < SCHEMA_VERSION:
+        render.print_line(f"{path} has schema version {SCHEMA_VERSION} now; it had {before}")
+    else:
+        render.say(f"{path} has schema version {SCHEMA_VERSION} already")
+
+
+def _generations(path: Path) -> list[dict[str, Any]]:
+    facts, known = [], set()
+    for manifest in read_history(path):
+        with mllctl.Hub.open(path, manifest.generation) as opened:
+            facts.append(
+                {
+                    "generation": manifest.generation,
+                    "made": manifest.made,
+                    "note": manifest.note,
+                    "images": sum(domain.images for domain in opened.domains()),
+                    "models": len(opened.models()),
+                    "new_bytes": sum(file.size for file in manifest.files() if file.path not in known),
+                }
+            )
+        known = {file.path for file in manifest.files()}
+    return facts
+
+
+def _asked_tasks(tasks: Path | None, classes: Path | None, domain: str | None) -> list[SavedTask]:
+    saved = read_saved_tasks(tasks) if tasks else []
+    if classes:
+        saved.append(SavedTask(str(classes), tuple(read_classes(classes, None)), domain))
+    elif domain:
+        raise InvalidTask("--domain goes with --classes FILE")
+    return saved
+
+
+def _print_difference(difference: HubDifference) -> None:
+    added, removed = difference.images
+    facts = {
+        "images": f"{added} added, {removed} removed",
+        "nodes with evidence": f"{_listed(difference.nodes_gained)} gained, {_listed(difference.nodes_lost)} lost",
+        "models added": _listed(difference.models_added),
+        "models removed": _listed(difference.models_removed),
+        "labels changed": _listed(difference.models_relabelled),
+    }
+    render.print_facts(facts)
+    if not difference.tasks:
+        return
+    render.print_line()
+    rows = []
+    for task in difference.tasks:
+        rows.append((task.task, "all classes", *map(_named, task.single)) if task.changed else (task.task, "", "", ""))
+        rows += [("", name, *map(_named, pair)) for name, pair in task.classes.items()]
+        for generation, why in zip((difference.before, difference.after), task.refused, strict=True):
+            if why:
+                render.say(f"{task.task}: generation {generation} has no answer: {why}")
+    rows = [row if any(row[1:]) else (row[0], "the same", "", "") for row in rows]
+    render.print_table(("task", "class", f"generation {difference.before}", f"generation {difference.after}"), rows)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{len(names)} ({', '.join(names[:NAMES_SHOWN])}{more})" if names else "0"
+
+
+def _named(model: str | None) -> str:
+    return model or "no answer"
+
+
+def _difference_json(difference: HubDifference) -> dict[str, Any]:
+    added, removed = difference.images
+    return {
+        "before": difference.before,
+        "after": difference.after,
+        "images_added": added,
+        "images_removed": removed,
+        "nodes_gained": list(difference.nodes_gained),
+        "nodes_lost": list(difference.nodes_lost),
+        "models_added": list(difference.models_added),
+        "models_removed": list(difference.models_removed),
+        "models_relabelled": list(difference.models_relabelled),
+        "tasks": [
+            {
+                "task": task.task,
+                "changed": task.changed,
+                "single": {"before": task.single[0], "after": task.single[1]},
+                "classes": [
+                    {"class": name, "before": before, "after": after} for name, (before, after) in task.classes.items()
+                ],
+                "refused": {"before": task.refused[0], "after": task.refused[1]},
+            }
+            for task in difference.tasks
+        ],
+    }
+
+
 def _facts(hub: mllctl.Hub) -> dict[str, object]:
     nodes, domains, models = hub.nodes(), hub.domains(), hub.models()
     index = hub.manifest.index
@@ -101,6 +323,7 @@ def _facts(hub: mllctl.Hub) -> dict[str, object]:
         "index": _index_state(hub, len(nodes), len(domains)),
         "encoder": index.encoder if index else None,
         "models": len(models),
+        "label_parts": len(hub.manifest.labels),
         "labelled": sum(model.state == "complete" for model in models),
     }
 

@@ -23,6 +23,8 @@ SourceArgument = Annotated[
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model, as `model list` shows it.")]
 
+MANY_PARTS = 8  # of a label; each is one more file to open and to look into
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -124,6 +126,10 @@ def label(
     sources = [stored[name].card.source if name in stored else name for name in model or []]
     sources += [known.card.source for known in stored.values() if all_ and known.state != "complete"]
     reports = [_label(path, source, batch, json) for source in sources]
+    with mllctl.Hub.open(path) as opened:
+        grown = sum(len(opened.label_files(known.model)) > MANY_PARTS for known in opened.models())
+    if grown:
+        render.say(f"{grown} labels have grown to more than {MANY_PARTS} parts; `mllctl hub compact` merges them")
     if json:
         render.print_json([dataclasses.asdict(report) for report in reports])
     elif not reports:

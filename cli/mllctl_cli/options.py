@@ -20,6 +20,10 @@ HubOption = Annotated[
         show_default=False,
     ),
 ]
+DomainOption = Annotated[
+    str | None,
+    typer.Option("--domain", metavar="TEXT", help="What your images look like, in words, such as 'satellite'."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 EncoderOption = Annotated[
     str,

@@ -15,12 +15,8 @@ from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
 from mllctl.select import Selection
 from mllctl_cli import render
 from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
-from mllctl_cli.options import HubOption, JsonOption, hub_path, index_encoder
+from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
 
-DomainOption = Annotated[
-    str | None,
-    typer.Option("--domain", metavar="TEXT", help="What your images look like, in words, such as 'satellite'."),
-]
 TaskOption = Annotated[str | None, typer.Option("--task", metavar="TEXT", help="Kind of task, in words; recorded.")]
 KOption = Annotated[int, typer.Option("-k", metavar="N", help="Models per class, at least 1.")]
 AlphaOption = Annotated[

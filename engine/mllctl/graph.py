@@ -58,6 +58,10 @@ class WordNet:
     def __getitem__(self, wnid: str) -> Synset:
         return self._by_wnid[wnid]
 
+    def synsets(self) -> Iterable[Synset]:
+        """Return all synsets, in the order of the table."""
+        return self._by_wnid.values()
+
     def senses(self, word: str) -> list[Synset]:
         """Return what `word` may mean: a wnid or synset name has one sense, a lemma may have several.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import typer.main
 
-from fakes import COLOURS
+from fakes import COLOURS, paint_folder
 from mllctl.evaluate import Task
 from mllctl_cli.main import app
 
@@ -120,6 +120,7 @@ def check_keys(outcome, title, code=0):
     ("hub", "title", "arguments"),
     [
         ("labelled", "hub info", ()),
+        ("labelled", "hub log", ()),
         ("labelled", "graph show", ("canine.n.02",)),
         ("labelled", "graph show, without NODE", ()),
         ("labelled", "images list", ()),
@@ -157,7 +158,26 @@ def test_a_change_prints_the_documented_keys(run, hubs, photos):
     [gone] = [image["image"] for image in run("images", "list", "--json").json if image["uri"].endswith("01/1.png")]
     check_keys(run("images", "remove", gone, "--json"), "images remove")
     check_keys(run("predict", photos, "--class", "dog", "--class", "cat", "--json"), "predict", code=3)
+    assert run("hub", "compact", "--json").json == {"merged": []}
+    check_keys(run("hub", "compact", "fake/0", "--json"), "hub compact")
     check_keys(run("model", "remove", "fake/0", "--json"), "model remove")
+    check_keys(run("hub", "upgrade", "--json"), "hub upgrade")
+
+
+def test_a_difference_between_generations_prints_the_documented_keys(run, hubs, tmp_path):
+    hub = shutil.copytree(hubs.labelled, tmp_path / "hub")
+    [*_, last] = run("hub", "log", "--hub", hub, "--json").json[::-1]
+    run("images", "remove", "--node", "dog.n.01", "--hub", hub)
+    run("images", "add", paint_folder(tmp_path / "new", ["apple.n.01"], 1, seed=3), "--domain", "photo", "--hub", hub)
+    run("model", "remove", "fake/2", "--hub", hub)
+    (tmp_path / "classes.txt").write_text("dog\nwolf\n")
+    arguments = ("--classes", tmp_path / "classes.txt", "--hub", hub, "--json")
+    forth = run("hub", "diff", last["generation"], *arguments)
+    back = run("hub", "diff", last["generation"] + 3, last["generation"], *arguments)
+    found = printed_keys(forth.json, DOCUMENTED["hub diff"]) | printed_keys(back.json, DOCUMENTED["hub diff"])
+    assert forth.code == back.code == 0
+    assert found == DOCUMENTED["hub diff"]
+    check_keys(run("hub", "restore", last["generation"], "--hub", hub, "--json"), "hub restore")
 
 
 def test_evaluation_prints_the_documented_keys(run, hubs, small_task):

@@ -5,6 +5,8 @@
     finding.py    which hub a caller means
     reading.py    Hub: create, open, and one function per question
     writing.py    HubChange: everything that changes a hub, committed as one new generation
+    following.py  HubReader: the newest generation for a process that lives long
+    upgrading.py  hubs that an earlier mllctl wrote
     parts.py      LabelWriter: a model's label as it is written, in bounded memory
     features.py   a model's embeddings, mapped from Arrow files
     records.py    what goes in and comes out: frozen dataclasses and arrays
@@ -16,6 +18,8 @@ at most orphans, which the next commit sweeps.
 
 from mllctl.hub.features import Features
 from mllctl.hub.finding import bundled_hub, cache_folder, find_hub
+from mllctl.hub.following import HubReader
+from mllctl.hub.manifest import Manifest, read_history
 from mllctl.hub.reading import Hub
 from mllctl.hub.records import (
     Evidence,
@@ -33,8 +37,10 @@ __all__ = [
     "Evidence",
     "Features",
     "Hub",
+    "HubReader",
     "LabelInput",
     "LabelState",
+    "Manifest",
     "StoredDomain",
     "StoredImage",
     "StoredModel",
@@ -44,4 +50,5 @@ __all__ = [
     "bundled_hub",
     "cache_folder",
     "find_hub",
+    "read_history",
 ]

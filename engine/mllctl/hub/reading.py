@@ -664,12 +664,13 @@ class Hub(AbstractContextManager["Hub"]):
             return
         selects = ["SELECT 0::UINTEGER AS model, 0::UINTEGER AS image, []::UINTEGER[] AS rivals WHERE false"]
         for n, file in enumerate(self.manifest.orders):
-            self._db.register(f"order_{n}", pa.Table.from_batches(self._batches(file)))
+            table = pa.Table.from_batches(self._batches(file))
+            self._db.register(f"order_{n}", table)
+            padding = 2 ** table.schema.field("rest").type.value_type.bit_width - 1
             selects.append(
                 f"""
-                SELECT {file.model}::UINTEGER, o.image, (first || rest)[1:l.rank]
-                  FROM order_{n} o
-                  JOIN (SELECT image, rank FROM image_label WHERE model = {file.model}) l USING (image)
+                SELECT {file.model}::UINTEGER, image, list_filter(first || rest, lambda r: r <> {padding})
+                  FROM order_{n}
                 """
             )
         self._db.execute(f"CREATE VIEW rival_order AS {' UNION ALL '.join(selects)}")

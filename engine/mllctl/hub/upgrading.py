@@ -58,7 +58,8 @@ def _from_1(path: Path) -> None:
     generation = facts["generation"] + 1
     for folder in FOLDERS:
         (path / folder).mkdir(exist_ok=True)
-    labels, features = [], {"image": [], "caption": []}
+    labels: list[ModelFile] = []
+    features: dict[str, list[ModelFile]] = {"image": [], "caption": []}
     for file in facts["labels"]:
         name = f"labels/{file['model']:06d}-{generation:06d}.duckdb"
         _convert_label(path / file["path"], path / facts["catalog"]["path"], path / name)

@@ -314,6 +314,10 @@ class HubChange:
         files = tuple(sorted([*kept, file], key=lambda known: known.model))
         self._new = replace(self._new, **{field: files})  # type: ignore[arg-type]
 
+    def reserve(self, kind: str, following: int) -> None:
+        """See to it that no ordinal below `following` is given out, `kind` being a row of `counter`."""
+        self._set_counter(kind, max(following, self._counter(kind)))
+
     # -- the end -----------------------------------------------------------------------------------
 
     def commit(self) -> None:
@@ -379,6 +383,34 @@ class HubChange:
         clause = f"ON CONFLICT {on_conflict}" if on_conflict else ""
         self._run(f"INSERT INTO {table} SELECT * FROM incoming {clause}")
         self._db.unregister("incoming")
+
+
+def restore_hub(path: Path, generation: int) -> Manifest:
+    """Make a past generation the newest again, as a new generation: what came after it stays in the history.
+
+    Ordinals that were given out since stay taken.
+
+    Returns:
+        The new manifest.
+
+    Raises:
+        HubReadOnly, HubBusy: as their names say.
+        NotInHub: if the generation is not kept.
+    """
+    with only_writer(path):
+        newest, past = read_manifest(path), read_manifest(path, generation)
+        if newest.read_only:
+            raise HubReadOnly(path)
+        with duckdb.connect(str(path / newest.catalog.path), read_only=True) as db:
+            taken = db.execute("SELECT kind, next FROM counter").fetchall()
+        change = HubChange(path, replace(past, generation=newest.generation), f"hub restore {generation}")
+        try:
+            for kind, following in taken:
+                change.reserve(kind, following)
+            change.commit()
+        finally:
+            change.abandon()
+    return read_manifest(path)
 
 
 def seal(path: Path) -> None:

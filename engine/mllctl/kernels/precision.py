@@ -1,4 +1,6 @@
-"""Count a model's hits on the selected nodes: Eq 5 of MLL, before the division."""
+"""Count a model's hits on the selected nodes: Eq 5 of MLL, before the division; and what else the winners tell."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,3 +41,49 @@ def node_hits(similarity: Float, image_node: Int, selected: Int) -> tuple[Int, I
     np.add.at(images, position, 1)
     np.add.at(hits, position[winner == truth], 1)
     return hits, images
+
+
+@dataclass(frozen=True)
+class NodeScores:
+    """What a model does on each selected node. A ratio without a denominator is 0.
+
+    Attributes:
+        recall: of the node's images, the part it keeps: p[m, v] of Eq 5, shape (s,).
+        precision: of the images it is given, the part that are its own, shape (s,).
+        f1: harmonic mean of both, shape (s,).
+    """
+
+    recall: Float
+    precision: Float
+    f1: Float
+
+
+def confusion(truth: Int, winner: Int, selected: Int) -> Int:
+    """Count the images of each selected node that each selected node takes, shape (s, s), truth first.
+
+    Args:
+        truth, winner: of each image, members of `selected`; a winner of -1 is unknown and not counted, shape (i,).
+        selected: V_sel, distinct node indices, ascending, shape (s,).
+
+    Raises:
+        ValueError: if a truth or winner is not selected.
+    """
+    known = winner >= 0
+    if not (np.isin(truth, selected).all() and np.isin(winner[known], selected).all()):
+        raise ValueError("every truth and winner must be among the selected nodes")
+    cell = np.searchsorted(selected, truth[known]) * len(selected) + np.searchsorted(selected, winner[known])
+    counts = np.bincount(cell, minlength=len(selected) ** 2)
+    return np.asarray(counts.reshape(len(selected), len(selected)), dtype=np.int64)
+
+
+def node_scores(counts: Int) -> NodeScores:
+    """Turn a confusion matrix, shape (s, s), truth first, into scores of each node.
+
+    recall = n[v, v] / sum_u n[v, u]     precision = n[v, v] / sum_u n[u, v]     f1 = 2 n[v, v] / (both sums)
+    """
+    hits, shown, given = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+
+    def ratio(over: Int, under: Int) -> Float:
+        return np.asarray(np.divide(over, under, out=np.zeros(len(counts)), where=under > 0))
+
+    return NodeScores(ratio(hits, shown), ratio(hits, given), ratio(2 * hits, shown + given))

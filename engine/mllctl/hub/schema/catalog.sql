@@ -47,13 +47,13 @@ CREATE TABLE block (                   -- up to 64 images of one node in one dom
     live UBIGINT NOT NULL              -- bit set: that image is still in the hub
 );
 
-CREATE TABLE image (
-    image UINTEGER PRIMARY KEY,
+CREATE TABLE image (                   -- sorted by image; no index: it would be two thirds of a large catalog
+    image UINTEGER NOT NULL,
     node UINTEGER NOT NULL,            -- its one truth
     block UINTEGER NOT NULL,
     bit UTINYINT NOT NULL,             -- 0..63
     uri VARCHAR NOT NULL,              -- see mllctl.images
-    sha256 VARCHAR NOT NULL UNIQUE     -- of the encoded bytes: the same file counts once
+    sha256 VARCHAR NOT NULL            -- of the encoded bytes: the same file counts once
 );
 
 CREATE TABLE model (

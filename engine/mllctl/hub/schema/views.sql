@@ -37,6 +37,18 @@ SELECT m.name AS model, truth.synset AS truth, winner.synset AS winner, count(*)
   JOIN node winner ON winner.node = CASE WHEN l.rank = 0 THEN i.node ELSE l.rivals[1] END
  GROUP BY ALL;
 
+-- How good each node fares over all nodes with evidence: recall is `precision` above, the part of its own images that
+-- a node keeps; precision here is the part of the images it is given that are its own.
+CREATE VIEW scores AS
+WITH own AS (SELECT model, truth AS node, sum(images) AS shown, sum(images) FILTER (winner = truth) AS hits
+               FROM confusion GROUP BY model, truth),
+     given AS (SELECT model, winner AS node, sum(images) AS given FROM confusion GROUP BY model, winner)
+SELECT model, node, coalesce(hits, 0)::BIGINT AS hits, shown::BIGINT AS images, coalesce(given, 0)::BIGINT AS given,
+       coalesce(hits, 0) / shown AS recall,
+       CASE WHEN given > 0 THEN coalesce(hits, 0) / given ELSE 0 END AS precision,
+       2 * coalesce(hits, 0) / (shown + coalesce(given, 0)) AS f1
+  FROM own LEFT JOIN given USING (model, node);
+
 -- The similarities that are kept: the true node's, the first eight rivals', three runners-up.
 CREATE VIEW similarity AS
 WITH kept AS (
