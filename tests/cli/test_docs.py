@@ -11,6 +11,7 @@ import typer.main
 
 from fakes import COLOURS, paint_folder
 from mllctl.evaluate import Task
+from mllctl.hub import bundled_hub
 from mllctl_cli.main import app
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -203,3 +204,23 @@ def test_what_json_cannot_carry_becomes_text(run, hubs):
     query = "select 'nan'::float n, 1 a, 2 a, date '2026-01-02' d, {'x': [1.5::decimal(3, 1)]} s, null z"
     [row] = run("sql", query, "--hub", hubs.labelled, "--json").json
     assert row == {"n": "nan", "a": 1, "a_2": 2, "d": "2026-01-02", "s": {"x": ["1.5"]}, "z": None}
+
+
+HUB_PAGE = (DOCS / "hub.md").read_text(encoding="utf-8")
+QUESTIONS = re.findall(r"\*\*\d+\. (.+?)\*\*\n\n```sql\n(.+?)\n```\n\n```\n(.+?)\n```", HUB_PAGE, re.DOTALL)
+
+
+def test_the_page_on_hubs_has_ten_worked_questions():
+    assert len(QUESTIONS) == len(set(QUESTIONS)) == HUB_PAGE.count("```sql") == 10
+
+
+@pytest.mark.parametrize(("sql", "answer"), [case[1:] for case in QUESTIONS], ids=[case[0] for case in QUESTIONS])
+def test_a_worked_question_has_the_answer_that_is_shown(run, sql, answer):
+    shown = run("sql", sql, "--hub", bundled_hub())
+    assert shown.code == 0, shown.err
+    assert shown.out.rstrip() == answer
+
+
+def test_every_view_of_the_page_on_hubs_is_there(run):
+    for view in re.findall(r"^\| `(\w+)` \|", HUB_PAGE, re.MULTILINE):
+        assert run("sql", f"from {view} limit 1", "--hub", bundled_hub()).code == 0
