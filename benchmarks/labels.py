@@ -25,8 +25,20 @@ from typing import Any
 
 import duckdb
 import numpy as np
-from dense import DenseLabel
+import pyarrow as pa
 from numpy.typing import NDArray
+
+import mllctl
+from dense import DenseLabel
+from mllctl.hub import Hub, cache_folder
+from mllctl.hub.features import map_batches
+from mllctl.hub.parts import LABEL, ORDER, PAGE_BYTES, quoted
+from mllctl.hub.writing import change_hub
+from mllctl.images import SampleImage
+from mllctl.kernels.order import NodeVectors, lay_out, order_nodes, taken
+from mllctl.kernels.precision import node_hits
+from mllctl.label.growing import Label, write_part
+from mllctl.select import select_models
 from synthetic import (
     HARD,
     PAPER,
@@ -40,36 +52,34 @@ from synthetic import (
     make_hub,
 )
 
-import mllctl
-from mllctl.hub import Hub, cache_folder
-from mllctl.hub.features import write_features
-from mllctl.hub.parts import PAGE_BYTES, quoted
-from mllctl.hub.writing import change_hub
-from mllctl.images import SampleImage
-from mllctl.kernels.order import NodeVectors, lay_out, order_nodes, takers
-from mllctl.kernels.precision import node_hits
-from mllctl.label.growing import Label, write_part
-from mllctl.select import select_models
-
 REPEATS = 10
 CLASSES = (10, 30, 100, 300, 1000)
-QUICK = Size(700, 6, 5)
+QUICK = Size(800, 8, 3)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: all of it, or a slice."""
+    """What is measured: all of it, or a slice.
+
+    Attributes:
+        size: of the hubs.
+        models: in the hub of many; `distinct` of them are, the others are copies under other names.
+        classes: numbers of classes of the tasks.
+        width: of the reference model's embeddings.
+        random_cases: small worlds compared with a dense argmax.
+    """
 
     size: Size
     models: int
+    distinct: int
     classes: tuple[int, ...]
-    main_classes: int
     width: int
     random_cases: int
 
 
-FULL_PLAN = Plan(PAPER, 49, CLASSES, 100, 512, 5000)
-QUICK_PLAN = Plan(QUICK, 3, (10, 30), 30, 128, 1000)
+MAIN_CLASSES = 100
+FULL_PLAN = Plan(PAPER, 49, 49, CLASSES, 512, 5000)
+QUICK_PLAN = Plan(QUICK, 49, 2, (30, MAIN_CLASSES), 128, 1000)
 
 
 class Bench:
@@ -122,7 +132,11 @@ class Bench:
         path = self.hub("many", self.plan.size)
         for number in range(len(labelled(path)), self.plan.models):
             note(f"labelling model {number + 1} of {self.plan.models}")
-            label_hub(path, SyntheticModel(number, self.plan.size, self.graph))
+            model = SyntheticModel(number, self.plan.size, self.graph)
+            if number < self.plan.distinct:
+                label_hub(path, model)
+            else:
+                copy_label(path, number % self.plan.distinct, model)
         return path
 
     def case(self, name: str, size: Size, case: Case) -> Path:
@@ -234,6 +248,19 @@ def measure_exactness(bench: Bench) -> None:
     )
 
 
+def copy_label(path: Path, of: int, model: SyntheticModel) -> None:
+    """Give a model the label of another one."""
+    folder = path / "staging" / "copy"
+    folder.mkdir()
+    with Hub.open(path) as hub:
+        files = [next(f.path for f in kind if f.model == of) for kind in (hub.manifest.labels, hub.manifest.orders)]
+    for file, name in zip(files, (LABEL, ORDER), strict=True):
+        shutil.copyfile(path / file, folder / name)
+    with change_hub(path, f"copy {model.card.name}") as change:
+        change.put_label(change.add_model(model.card), folder, whole=True)
+    folder.rmdir()
+
+
 def random_case(seed: int) -> bool:
     """Compare hits in one small world in which most similarities tie."""
     random = np.random.default_rng(seed)
@@ -243,10 +270,10 @@ def random_case(seed: int) -> bool:
     truth = random.integers(0, nodes, images)
     chosen = np.flatnonzero(random.random(nodes) < random.random())
     similarity = embedding.astype(np.float64) @ captions.astype(np.float64).T
-    rivals = lay_out(order_nodes(embedding, NodeVectors.of(captions), truth, 3), np.arange(nodes, dtype=np.uint16))
+    near, _ = lay_out(order_nodes(embedding, NodeVectors.of(captions), truth, 3), np.arange(nodes, dtype=np.uint16))
     selected = np.zeros(nodes + 1, dtype=np.bool_)
     selected[chosen] = True
-    free = takers(rivals, np.arange(images), selected) < 0
+    free = ~taken(near, selected)
     expected = node_hits(similarity, truth, chosen)[0]
     return [int(free[truth == v].sum()) for v in chosen] == expected.tolist()
 
@@ -298,33 +325,17 @@ def measure_alternatives(label: Path, hub: Hub) -> None:
     ]
     first = alone(label, "rival_mask")
     rows = [(name, f"{alone(label, query, page) / first:.2f}") for name, query, page in ways]
-    order = hub.manifest.orders[0].size
-    hub.query("SELECT 1")  # registers the orders
-    lists = hub.path / "staging" / "lists.duckdb"
-    with duckdb.connect(":memory:") as db:
-        from mllctl.hub.features import map_batches
-
-        batch = map_batches(hub.path / hub.manifest.orders[0].path)[0]
-        import pyarrow as pa
-
-        db.register("o", pa.Table.from_batches([batch]))
-        db.execute(f"ATTACH {quoted(lists)} AS made (BLOCK_SIZE {PAGE_BYTES})")
-        db.execute(
-            "CREATE TABLE made.t AS SELECT image, list_filter(first || rest, lambda r: r <> 65535) AS rivals FROM o"
-        ).fetchall()
-        db.execute("CHECKPOINT made").fetchall()
-        db.execute("DETACH made")
+    order = hub.manifest.orders[0]
+    in_duckdb = alone(
+        label, "SELECT image, list_filter(near || far, lambda r: r <> 65535) FROM mapped", also=order.path
+    )
+    rivals = int(hub.query("SELECT sum(rank) FROM image_label").rows[0][0])
     rows.append(("order.arrow (kept)", "1.00"))
-    rows.append(("the same lists as a column of DuckDB", f"{lists.stat().st_size / order:.2f}"))
-    lists.unlink()
-    bits = bench_bits(hub)
-    rows.append(("a bit for each image and node, mapped: 'bitset cache'", f"{bits / order:.2f}"))
+    rows.append(("the same lists as a column of DuckDB", f"{in_duckdb / order.size:.2f}"))
+    rows.append(("besides, the similarity of every rival, as float16", f"{rivals * 2 / order.size + 1:.2f}"))
+    bits = sum(node.images for node in hub.nodes()) * len(hub.nodes()) / 8
+    rows.append(("a bit for each image and node, mapped", f"{bits / order.size:.2f}"))
     table("other ways to store it, against what is kept", ("", "bytes, times"), rows)
-
-
-def bench_bits(hub: Hub) -> float:
-    """Return the bytes of a dense bitset of one model."""
-    return sum(node.images for node in hub.nodes()) * len(hub.nodes()) / 8
 
 
 def measure_selection(bench: Bench) -> None:
@@ -339,7 +350,7 @@ def measure_selection(bench: Bench) -> None:
             masks = median(lambda nodes=nodes: hub.hits_by_masks(nodes, models), 3)
             rows.append((classes, len(nodes), *(f"{n:.3f}" for n in (whole, hits, masks))))
             bench.figures[f"select_{len(models)}x{classes}_s"] = whole
-            if classes == bench.plan.main_classes:
+            if classes == MAIN_CLASSES:
                 ours = hits / len(models)
         table(
             f"selection over {len(models)} models, seconds, warm",
@@ -347,7 +358,7 @@ def measure_selection(bench: Bench) -> None:
             rows,
         )
     with Hub.open(bench.one()) as hub:
-        _, nodes = bench.task(hub, bench.plan.main_classes)
+        _, nodes = bench.task(hub, MAIN_CLASSES)
         dense = DenseLabel(bench.work, hub, bench.plan.size)
         times = dense.time(nodes)
     bench.figures |= {
@@ -356,7 +367,7 @@ def measure_selection(bench: Bench) -> None:
         "speed_vs_ram": times["V_sel in memory"] / ours,
     }
     rows = [(name, f"{seconds:.4f}", f"{seconds / ours:,.1f}") for name, seconds in times.items()]
-    title = f"one model, {bench.plan.main_classes} classes: dense float32 against {1000 * ours:.2f} ms a model"
+    title = f"one model, {MAIN_CLASSES} classes: dense float32 against {1000 * ours:.2f} ms a model"
     table(title, ("dense", "seconds", "times ours"), rows)
     print(f"    {dense.said}")
 
@@ -391,7 +402,7 @@ def measure_growth_law(bench: Bench) -> None:
     points: dict[str, list[tuple[float, float, float]]] = {"models": [], "classes": [], "images": [], "nodes": []}
     with Hub.open(bench.many()) as hub:
         models = [model.model for model in hub.models()]
-        _, nodes = bench.task(hub, bench.plan.main_classes)
+        _, nodes = bench.task(hub, MAIN_CLASSES)
         for count in sorted({max(1, round(len(models) * share)) for share in (0, 0.12, 0.25, 0.5, 1)}):
             seconds = median(lambda few=models[:count]: hub.hits(nodes, few))
             files = [*hub.manifest.labels, *hub.manifest.orders]
@@ -413,13 +424,50 @@ def measure_growth_law(bench: Bench) -> None:
         print(f"    {', '.join(law)}")
         bench.figures[f"law_{what}"] = law
     bench.figures["points"] = points
+    if bench.plan is FULL_PLAN:
+        plot(points)
+
+
+def plot(points: dict[str, list[tuple[float, float, float]]]) -> None:
+    """Draw the points into benchmarks/growth.svg."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 4, figsize=(13, 5.6), sharey="row")
+    meanings = {
+        "models": "models",
+        "classes": "classes of the task",
+        "images": "images a node",
+        "nodes": "nodes, 75 images each",
+    }
+    for column, (what, rows) in enumerate(points.items()):
+        at, seconds, size = (np.array(values) for values in zip(*rows, strict=True))
+        axes[0, column].loglog(at, 1000 * seconds, "o-")
+        axes[0, column].set_xlabel(meanings[what])
+        if size.any():
+            axes[1, column].loglog(at, size / 1e6, "s-", color="tab:green")
+            axes[1, column].set_xlabel(meanings[what])
+        else:
+            axes[1, column].text(
+                0.5, 0.5, "bytes do not depend\non the task", ha="center", transform=axes[1, column].transAxes
+            )
+            axes[1, column].set_axis_off()
+    axes[0, 0].set_ylabel("hits by order, ms")
+    axes[1, 0].set_ylabel("label, MB")
+    for axis in axes.flat:
+        axis.grid(alpha=0.3)
+    figure.suptitle("Time to count hits, and bytes of labels: all models or one, 100 classes where not said otherwise")
+    figure.tight_layout()
+    figure.savefig(Path(__file__).parent / "growth.svg")
 
 
 def bench_point(bench: Bench, size: Size, at: int) -> tuple[float, float, float]:
     """Return (where, seconds, bytes) of one model of another size."""
     path = bench.case(f"size-{size.nodes}-{size.images}", size, REFERENCE)
     with Hub.open(path) as hub:
-        _, nodes = bench.task(hub, min(bench.plan.main_classes, size.nodes // 5))
+        _, nodes = bench.task(hub, min(MAIN_CLASSES, size.nodes // 2))
         seconds = median(lambda: hub.hits(nodes, [0]))
         return at, seconds, hub.manifest.labels[0].size + hub.manifest.orders[0].size
 
@@ -433,7 +481,6 @@ def measure_growth(bench: Bench) -> None:
     per_node = bench.plan.size.per_node
     random = np.random.default_rng(5)
     with Hub.open(grown) as hub:
-        [model] = hub.models()
         last = hub.label_input().images.max() + 1
         captions = hub.features(0)[1]
         nodes = len(hub.nodes())
@@ -492,13 +539,22 @@ def labelled(path: Path) -> list[str]:
         return [model.card.name for model in hub.models() if model.labelled]
 
 
-def alone(label: Path, source: str, page: int = PAGE_BYTES) -> int:
-    """Return the bytes of a table, or of a query over a label's tables, in a file of its own."""
+def alone(label: Path, source: str, page: int = PAGE_BYTES, also: str = "") -> int:
+    """Return the bytes of a table, or of a query over a label's tables, in a file of its own.
+
+    Args:
+        label: the label file, seen as `old`.
+        source: name of a table, or a query.
+        page: bytes of a page.
+        also: an Arrow file of the same hub, seen as `mapped`.
+    """
     with tempfile.TemporaryDirectory(dir=label.parents[1] / "staging") as folder:
         path = Path(folder) / "alone.duckdb"
         with duckdb.connect(":memory:") as db:
             db.execute(f"ATTACH {quoted(label)} AS old (READ_ONLY)")
             db.execute(f"ATTACH {quoted(path)} AS made (BLOCK_SIZE {page})")
+            if also:
+                db.register("mapped", pa.Table.from_batches(map_batches(label.parents[1] / also)))
             query = source if " " in source else f"FROM old.{source}"
             db.execute(f"CREATE TABLE made.alone AS {query}").fetchall()
             db.execute("CHECKPOINT made").fetchall()

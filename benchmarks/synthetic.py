@@ -13,6 +13,7 @@ function of (seed, model, node), so any part can be made again.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -128,10 +129,7 @@ class StreamedFeatures(Features):
         """Make the vectors of `ordinals`, which come node by node."""
         node, place = np.divmod(ordinals, self._model.size.per_node)
         edges = [*np.flatnonzero(np.diff(node, prepend=-1)), len(node)]
-        parts = [
-            self._model.images(int(node[start]))[place[start:stop]]
-            for start, stop in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        parts = [self._model.images(int(node[start]))[place[start:stop]] for start, stop in pairwise(edges)]
         return np.concatenate([np.zeros((0, self.width), np.float16), *parts])
 
 

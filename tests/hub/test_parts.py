@@ -15,7 +15,7 @@ import oracles
 from fakes import TableModel, plain_card
 from mllctl.hub import LabelInput
 from mllctl.hub.features import map_batches
-from mllctl.hub.parts import LABEL, ORDER, read_order
+from mllctl.hub.parts import LABEL, ORDER, OrderFile
 from mllctl.label import growing
 from mllctl.label.growing import Label, write_part
 
@@ -73,12 +73,15 @@ def written(world, at_once):
             ).fetchall()
         }
     [batch] = map_batches(folder / ORDER)
-    rivals, bits = read_order(batch)
+    bits = batch.column("bit").to_pylist()
+    with (folder / ORDER).open("rb") as file:
+        opened, rows = OrderFile(file.fileno()), np.arange(len(bits))
+        parts = opened.near(rows), opened.far(rows)
     order = [
-        [rival for rival in [*rivals.first[n], *rivals.rest[start // 8 : stop // 8].ravel()] if rival != 2**16 - 1]
-        for n, (start, stop) in enumerate(zip(rivals.start[:-1], rivals.start[1:], strict=True))
+        [rival for part in parts for rival in part.rows[part.start[n] : part.end[n]].ravel() if rival != 2**16 - 1]
+        for n in range(len(bits))
     ]
-    tables["order"] = list(zip(batch.column("image").to_pylist(), bits.tolist(), order, strict=True))
+    tables["order"] = list(zip(batch.column("image").to_pylist(), bits, order, strict=True))
     shutil.rmtree(folder)
     return tables, types
 

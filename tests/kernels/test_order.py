@@ -8,7 +8,17 @@ from hypothesis.extra import numpy as hnp
 
 import oracles
 from mllctl.kernels import order
-from mllctl.kernels.order import NodeVectors, float32_error, lay_out, likely_nodes, order_nodes, takers
+from mllctl.kernels.order import (
+    NEAR,
+    STRIDE,
+    NodeVectors,
+    float32_error,
+    lay_out,
+    likely_nodes,
+    order_nodes,
+    taken,
+    takers,
+)
 from mllctl.kernels.precision import node_hits
 
 # Sums of products of these tie all the time, and are as often negative as not.
@@ -157,34 +167,40 @@ def test_the_taker_is_the_first_selected_rival(world, data):
     found = order_nodes(images, NodeVectors.of(captions), truth, 2)
     # Ordinals of nodes have gaps; the table of selected ones ends before the greatest of them.
     ordinals = np.arange(nodes, dtype=np.uint16) * 3 + 1
-    rivals = lay_out(found, ordinals)
+    near, _ = lay_out(found, ordinals)
     chosen = sorted(data.draw(st.sets(st.integers(0, nodes - 1))))
     selected = np.zeros(3 * max(chosen, default=0) + 3, dtype=np.bool_)
     selected[ordinals[chosen]] = True
     asked = np.array(
         data.draw(st.lists(st.integers(0, max(len(images) - 1, 0)), max_size=9 if len(images) else 0)), int
     )
-    taker = takers(rivals, asked, selected)
+    taker = takers(near.take(asked), selected)
     similarity = oracles.similarities(images.tolist(), captions.tolist())
     for n, image in enumerate(asked.tolist()):
         beating = [u for u in ordered(similarity[image], truth[image])[0] if u in chosen]
         assert taker[n] == (ordinals[beating[0]] if beating else -1)
+    assert taken(near.take(asked), selected).tolist() == (taker >= 0).tolist()
 
 
-@pytest.mark.parametrize("rank", [0, 1, 7, 8, 9, 15, 16, 17, 40, 72, 73, 500])
+@pytest.mark.parametrize("rank", [0, 1, 7, 8, 9, 16, 17, 40, 72, 127, 128, 129, 136, 137, 300])
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 def test_a_taker_is_found_however_far_along_the_list_it_stands(rank, dtype):
     # One image; the truth is the last of `rank + 1` nodes, each a little less like it than the one before.
     captions = np.linspace(1, 0.25, rank + 1).astype(np.float16)[:, None]
     found = order_nodes(np.ones((1, 1), np.float16), NodeVectors.of(captions), np.array([rank]), 3)
-    rivals = lay_out(found, np.arange(rank + 1, dtype=dtype))
+    near, far = lay_out(found, np.arange(rank + 1, dtype=dtype))
+    assert near.full.tolist() == [rank > NEAR - STRIDE]
     expected = ordered(captions.astype(float)[:, 0].tolist(), rank)[0]
     assert found.rank.tolist() == [rank]
     for place, node in enumerate(expected):
         selected = np.zeros(rank + 2, dtype=np.bool_)
         selected[expected[place:]] = True
-        assert takers(rivals, np.array([0]), selected).tolist() == [node]
-    assert takers(rivals, np.array([0]), np.zeros(rank + 2, dtype=np.bool_)).tolist() == [-1]
+        # The far rivals are asked only where no near one is selected.
+        part = near if place < NEAR else far
+        assert takers(part, selected).tolist() == [node]
+        assert taken(part, selected).tolist() == [True]
+    for part in (near, far):
+        assert takers(part, np.zeros(rank + 2, dtype=np.bool_)).tolist() == [-1]
 
 
 @given(worlds(), st.data())
@@ -193,7 +209,9 @@ def test_an_image_is_a_hit_where_no_selected_node_takes_it(world, data):
     chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(captions) - 1)))), dtype=np.int64)
     selected = np.zeros(len(captions) + 1, dtype=np.bool_)
     selected[chosen] = True
-    rivals = lay_out(order_nodes(images, NodeVectors.of(captions), truth, 0), np.arange(len(captions), dtype=np.uint16))
-    free = takers(rivals, np.arange(len(images)), selected) < 0
+    near, _ = lay_out(
+        order_nodes(images, NodeVectors.of(captions), truth, 0), np.arange(len(captions), dtype=np.uint16)
+    )
+    free = ~taken(near, selected)
     similarity = np.array(oracles.similarities(images.tolist(), captions.tolist())).reshape(len(images), len(captions))
     assert node_hits(similarity, truth, chosen)[0].tolist() == [int(free[truth == v].sum()) for v in chosen]

@@ -83,12 +83,14 @@ def in_a_child(task):
     """Fork, run, and return how the child ended."""
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             task()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+            code = 0
+        finally:
+            if code:
+                traceback.print_exc()
+            os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

@@ -39,7 +39,8 @@ class VectorIndex:
         """Return the `count` usable rows nearest to each query, best first, shape (n, count); -1 pads."""
         faiss = _faiss()
         ids = np.ascontiguousarray(usable, dtype=np.int64)
-        chosen = faiss.SearchParameters(sel=faiss.IDSelectorBatch(ids))
+        # With a selector FAISS computes one dot after another; without, a product of matrices, ten times faster.
+        chosen = faiss.SearchParameters(sel=faiss.IDSelectorBatch(ids)) if len(ids) < len(self) else None
         rows = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), count, params=chosen)[1]
         return np.asarray(rows, dtype=np.int64)
 

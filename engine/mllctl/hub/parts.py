@@ -7,6 +7,8 @@ for reading from a mapped file: what `Hub.hits` and `Hub.winners` look at. Both 
 """
 
 import json
+import mmap
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,7 +19,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from mllctl.backends.protocol import ModelCard
 from mllctl.hub.records import LabelInput, LabelState, Masks, Ordinals
@@ -52,10 +53,10 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
         self._ordinal = np.uint16 if len(given.nodes) == 0 or given.nodes[-1] < np.iinfo(np.uint16).max else np.uint32
         self._seen: list[Masks] = [np.zeros((4, 0), np.uint64)]
         self._rows = 0
-        self._lengths: list[Int] = [np.zeros(1, np.int64)]
+        self._lengths: dict[str, list[Int]] = {"near": [np.zeros(1, np.int64)], "far": [np.zeros(1, np.int64)]}
         self._stack = ExitStack()
         self._raw = {
-            name: self._stack.enter_context((folder / name).open("wb")) for name in ("image", "bit", "first", "rest")
+            name: self._stack.enter_context((folder / name).open("wb")) for name in ("image", "bit", "near", "far")
         }
         self._db = self._stack.enter_context(new_label(folder / LABEL))
         self._db.execute("BEGIN").fetchall()
@@ -87,12 +88,12 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
         self._insert("label_row", {"block": block, "shown": shown, "row": (self._rows + first).astype(np.uint32)})
         self._insert_masks(images, order, np.ones(len(self._given.nodes), dtype=np.bool_))
         self._insert_images(images, order)
-        rivals = lay_out(order, self._given.nodes.astype(self._ordinal))
         self._append("image", images.images)
         self._append("bit", images.bit)
-        self._append("first", rivals.first)
-        self._append("rest", rivals.rest)
-        self._lengths.append(np.diff(rivals.start))
+        near, far = lay_out(order, self._given.nodes.astype(self._ordinal))
+        for name, rivals in (("near", near), ("far", far)):
+            self._append(name, rivals.rows)
+            self._lengths[name].append((rivals.end - rivals.start) * STRIDE)
         self._rows += len(images.images)
 
     def renew(self, images: LabelInput, order: Order, newcomers: Bool) -> None:
@@ -180,15 +181,11 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
 
     def _assemble(self) -> None:
         """Join the columns into one Arrow file, through maps of what was written."""
-        start = np.cumsum(np.concatenate(self._lengths))
-        columns = {
-            "image": pa.array(_mapped(self.folder / "image", np.uint32)),
-            "bit": pa.array(_mapped(self.folder / "bit", np.uint8)),
-            "first": pa.FixedSizeListArray.from_arrays(pa.array(_mapped(self.folder / "first", self._ordinal)), STRIDE),
-            "rest": pa.LargeListArray.from_arrays(
-                pa.array(start), pa.array(_mapped(self.folder / "rest", self._ordinal))
-            ),
-        }
+        types = {"image": np.uint32, "bit": np.uint8, "near": self._ordinal, "far": self._ordinal}
+        columns = {name: pa.array(_mapped(self.folder / name, dtype)) for name, dtype in types.items()}
+        for name, lengths in self._lengths.items():
+            start = pa.array(np.cumsum(np.concatenate(lengths)))
+            columns[name] = pa.LargeListArray.from_arrays(start, columns[name])
         batch = pa.record_batch(columns)
         with (self.folder / ORDER).open("wb") as out, pa.ipc.new_file(out, batch.schema) as writer:
             writer.write_batch(batch)
@@ -196,13 +193,47 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
             (self.folder / name).unlink()
 
 
-def read_order(batch: pa.RecordBatch) -> tuple[Rivals, NDArray[np.uint8]]:
-    """Return the ordered rivals in a mapped Arrow file, and the bit of each image."""
-    first, rest = batch.column("first"), batch.column("rest")
-    rivals = Rivals(
-        first.values.to_numpy().reshape(-1, STRIDE), rest.values.to_numpy().reshape(-1, STRIDE), rest.offsets.to_numpy()
-    )
-    return rivals, batch.column("bit").to_numpy()
+class OrderFile:
+    """The ordered rivals of a part's images, in an open Arrow file.
+
+    What was looked at is let go of after use: the pages of a map would add up to gigabytes over the models of a hub,
+    and cost more to map and unmap than to read.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Take the descriptor of an `order.arrow`.
+
+        Raises:
+            pyarrow.ArrowInvalid: if it is not whole.
+        """
+        self._descriptor = descriptor
+        mapped = pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        batch = pa.ipc.open_file(pa.BufferReader(mapped)).get_batch(0)
+        self._near, self._far = (batch.column(name) for name in ("near", "far"))
+        # Values of a list array are its last buffer.
+        self._begin = self._near.buffers()[-1].address - mapped.address
+
+    def near(self, rows: Int) -> Rivals:
+        """Read the best rivals of the images in some rows, ascending."""
+        offsets = self._near.offsets.to_numpy()
+        start, end = offsets.take(rows), offsets.take(rows + 1)
+        dtype = np.dtype(self._near.values.type.to_pandas_dtype())
+        values = np.empty(int((end - start).sum()), dtype=dtype)
+        target, filled = memoryview(values.view(np.uint8).data), 0
+        # Images of a node follow one another: one read for all of them.
+        edges = [0, *(np.flatnonzero(start[1:] != end[:-1]) + 1).tolist(), len(rows)]
+        begins = (self._begin + start[edges[:-1]] * dtype.itemsize).tolist()
+        lengths = (np.add.reduceat(end - start, edges[:-1]) * dtype.itemsize).tolist()
+        for begin, length in zip(begins, lengths, strict=True):
+            if length:
+                filled += os.preadv(self._descriptor, [target[filled : filled + length]], begin)
+        return Rivals.of(values, np.concatenate([[0], np.cumsum(end - start)]))
+
+    def far(self, rows: Int) -> Rivals:
+        """Return the other rivals of the images in some rows, from the map."""
+        offsets = self._far.offsets.to_numpy()
+        rivals = self._far.values.to_numpy().reshape(-1, STRIDE)
+        return Rivals(rivals, offsets.take(rows) // STRIDE, offsets.take(rows + 1) // STRIDE)
 
 
 @contextmanager

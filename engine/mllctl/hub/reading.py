@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -36,22 +37,24 @@ from mllctl.hub.manifest import (
     read_manifest,
     write_manifest,
 )
-from mllctl.hub.parts import SCHEMA, new_file, quoted, read_order
+from mllctl.hub.parts import SCHEMA, OrderFile, new_file, quoted
 from mllctl.hub.records import (
     Evidence,
+    ImageRows,
     LabelInput,
     LabelState,
     Masks,
-    Ordinals,
+    PartRows,
     StoredDomain,
     StoredImage,
     StoredModel,
     StoredNode,
     Table,
     Winners,
+    find,
 )
 from mllctl.kernels.arrays import Bool, Int
-from mllctl.kernels.order import Rivals, takers
+from mllctl.kernels.order import taken, takers
 
 # DuckDB's kinds; MULTI is what PIVOT unfolds to. Not EXPLAIN: EXPLAIN ANALYZE runs whatever it explains.
 QUESTIONS = ("SELECT", "MULTI")
@@ -72,7 +75,7 @@ CATALOG_TABLES = ("counter", "domain", "domain_embedding", "node", "graph", "edg
 
 
 class Hub(AbstractContextManager["Hub"]):
-    """One generation of a hub, open for reading.
+    """One generation of a hub, open for reading. What it says of whole labels it looks up once.
 
     Attributes:
         path: its folder.
@@ -246,6 +249,10 @@ class Hub(AbstractContextManager["Hub"]):
 
     def models(self) -> list[StoredModel]:
         """Return every model, by ordinal."""
+        return list(self._models)
+
+    @cached_property
+    def _models(self) -> list[StoredModel]:
         query = """
               SELECT m.* EXCLUDE (libraries), m.libraries,
                      coalesce(s.labelled, 0)::INTEGER,
@@ -334,41 +341,49 @@ class Hub(AbstractContextManager["Hub"]):
             {"nodes": chosen.tolist()},
         )
         cell = np.searchsorted(chosen, blocks["node"]) * hits.shape[2] + blocks["domain"]
-        shown = self._shown(asked, chosen, blocks["block"]) & blocks["live"]
-        lost = self._lost_to_newcomers(asked, chosen, blocks["block"])
-        selected = _table(chosen)
-        for m, block, rivals, row, bit in self._ordered_images(asked, chosen, blocks["block"]):
-            taken = takers(rivals, row, selected) >= 0
-            mask = np.where(taken, np.uint64(1) << bit.astype(np.uint64), np.uint64(0))
-            first = np.flatnonzero(np.diff(block, prepend=-1))
-            lost[m, block[first]] |= np.bitwise_or.reduceat(mask, first)
-        for m in range(len(asked)):
-            for counts, mask in ((images, shown[m]), (hits, shown[m] & ~lost[m])):
+        late, selected = self._late_masks(asked, chosen), _table(chosen)
+        # Models that were shown the same images, as most were, have these in the same rows.
+        rows: dict[int, ImageRows | None] = {}
+        for m, model in enumerate(asked.tolist()):
+            lost = np.zeros(len(blocks["block"]), dtype=np.uint64)
+            newer = late["model"] == model
+            np.bitwise_or.at(lost, np.searchsorted(blocks["block"], late["block"][newer]), late["mask"][newer])
+            for file, part in zip(self._parts(self.manifest.orders, model), self._rows_of[model], strict=True):
+                if id(part) not in rows:
+                    rows[id(part)] = part.within(blocks["block"])
+                images_of = rows[id(part)]
+                if images_of is not None:
+                    mask = np.where(self._taken(file, images_of.row, selected), images_of.mask, np.uint64(0))
+                    lost[images_of.block[images_of.first]] |= np.bitwise_or.reduceat(mask, images_of.first)
+            shown = self._states[model].of(blocks["block"])[0] & blocks["live"]
+            for counts, mask in ((images, shown), (hits, shown & ~lost)):
                 # Sums of so few bits are exact in the float64 that bincount makes of weights.
                 tally = np.bincount(cell, weights=np.bitwise_count(mask), minlength=counts[m].size)
                 counts[m] = tally.astype(np.int64).reshape(counts[m].shape)
         return Evidence(asked, chosen, hits, images)
 
-    def _shown(self, asked: Int, chosen: Int, blocks: Ordinals) -> Masks:
-        """Return which images of each block each model was shown, shape (m, blocks)."""
-        query = f"""
-              SELECT s.model, s.block, s.labelled
-                FROM label_state s
-                JOIN block b USING (block)
-               WHERE b.node IN ({CHOSEN}) AND s.model IN ({ASKED})
-        """
-        found = self._arrays(query, {"nodes": chosen.tolist(), "models": asked.tolist()})
-        shown = np.zeros((len(asked), len(blocks)), dtype=np.uint64)
-        shown[np.searchsorted(asked, found["model"]), np.searchsorted(blocks, found["block"])] = found["labelled"]
-        return shown
-
-    def _lost_to_newcomers(self, asked: Int, chosen: Int, blocks: Ordinals) -> Masks:
-        """Return which images nodes that came after their order was written take, shape (m, blocks)."""
-        late = self._late_masks(asked, chosen)
-        lost = np.zeros((len(asked), len(blocks)), dtype=np.uint64)
-        place = np.searchsorted(asked, late["model"]), np.searchsorted(blocks, late["block"])
-        np.bitwise_or.at(lost, place, late["mask"])
+    def _taken(self, file: HubFile, rows: Int, selected: Bool) -> Bool:
+        order = self._order(file)
+        near = order.near(rows)
+        lost = taken(near, selected)
+        further = np.flatnonzero(~lost & near.full)
+        lost[further] = taken(order.far(rows[further]), selected)
         return lost
+
+    def _takers(self, file: HubFile, rows: Int, selected: Bool) -> Int:
+        order = self._order(file)
+        near = order.near(rows)
+        taker = takers(near, selected)
+        further = np.flatnonzero((taker < 0) & near.full)
+        taker[further] = takers(order.far(rows[further]), selected)
+        return taker
+
+    def _order(self, file: HubFile) -> OrderFile:
+        """Open the ordered rivals of a part."""
+        try:
+            return OrderFile(self._held[file.path])
+        except (pa.ArrowInvalid, ValueError) as error:
+            raise HubDamaged(self.path, f"{file.path}: {str(error).splitlines()[0]}") from error
 
     def _late_masks(self, asked: Int, chosen: Int) -> dict[str, NDArray[Any]]:
         """Return the masks of later parts among the chosen nodes, by block and rival."""
@@ -380,34 +395,35 @@ class Hub(AbstractContextManager["Hub"]):
         """
         return self._arrays(query, {"nodes": chosen.tolist(), "models": asked.tolist()})
 
-    def _ordered_images(
-        self, asked: Int, chosen: Int, blocks: Ordinals
-    ) -> Iterator[tuple[int, Int, Rivals, Int, NDArray[np.uint8]]]:
-        """Yield, for each part of each model, its images of the chosen nodes.
+    @cached_property
+    def _rows_of(self) -> dict[int, list[PartRows]]:
+        """Model -> which images each part of its label holds; the same object where two models have the same."""
+        query = "SELECT model, part, block, shown, row::BIGINT AS row FROM label_row ORDER BY model, part, block"
+        found = self._arrays(query)
+        known: list[PartRows] = []
+        parts: dict[int, list[PartRows]] = {}
+        for model in self._labelled():
+            rows = slice(*np.searchsorted(found["model"], [model, model + 1]))
+            edges = np.searchsorted(found["part"][rows], range(len(self._parts(self.manifest.labels, model)) + 1))
+            columns = [found[name][rows] for name in ("block", "shown", "row")]
+            parts[model] = []
+            for start, stop in pairwise(edges.tolist()):
+                part = PartRows(*(column[start:stop] for column in columns))
+                same = next((other for other in known if other.same(part)), None)
+                if same is None:
+                    known.append(part)
+                parts[model].append(same or part)
+        return parts
 
-        Yields:
-            (place of the model, place of each image's block, ordered rivals, rows in them, bits), images by block.
-        """
-        query = f"""
-              SELECT r.model, r.part, r.block, bit_count(r.shown)::INTEGER AS images, r.row
-                FROM label_row r
-                JOIN block b USING (block)
-               WHERE b.node IN ({CHOSEN}) AND r.model IN ({ASKED})
-            ORDER BY r.model, r.part, r.block
-        """
-        found = self._arrays(query, {"nodes": chosen.tolist(), "models": asked.tolist()})
-        key = found["model"].astype(np.int64) * 256 + found["part"]
-        edges = [*np.flatnonzero(np.diff(key, prepend=-1)), len(key)]
-        for start, stop in pairwise(edges):
-            model, part = divmod(int(key[start]), 256)
-            [batch] = self._batches(self._parts(self.manifest.orders, model)[part])
-            rivals, bits = read_order(batch)
-            count = found["images"][start:stop].astype(np.int64)
-            # Rows of a block follow one another; those of the next block begin elsewhere.
-            shift = found["row"][start:stop].astype(np.int64) - (np.cumsum(count) - count)
-            row = np.arange(count.sum()) + np.repeat(shift, count)
-            block = np.repeat(np.searchsorted(blocks, found["block"][start:stop]), count)
-            yield int(np.searchsorted(asked, model)), block, rivals, row, bits[row]
+    @cached_property
+    def _states(self) -> dict[int, LabelState]:
+        """Model -> what its label says of each block."""
+        found = self._arrays("SELECT model, block, labelled, beaten FROM label_state ORDER BY model, block")
+        states = {}
+        for model in self._labelled():
+            rows = slice(*np.searchsorted(found["model"], [model, model + 1]))
+            states[model] = LabelState(*(found[name][rows] for name in ("block", "labelled", "beaten")))
+        return states
 
     def winners(self, model: int, nodes: Sequence[int] | NDArray[np.int64]) -> Winners:
         """Return which selected node took each live image of the selected nodes that the model was shown."""
@@ -426,10 +442,12 @@ class Hub(AbstractContextManager["Hub"]):
         )
         image, truth, place = (images[name].astype(np.int64) for name in ("image", "node", "place"))
         winner, blocks = truth.copy(), np.unique(place >> 6)
-        for _, block, rivals, row, bit in self._ordered_images(np.array([model]), chosen, blocks):
-            at, live = _find(place, (blocks[block] << 6) | bit)
-            taker = takers(rivals, row[live], _table(chosen))
-            winner[at] = np.where(taker >= 0, taker, winner[at])
+        for file, part in zip(self._parts(self.manifest.orders, model), self._rows_of[model], strict=True):
+            rows = part.within(blocks)
+            if rows is not None:
+                at, live = find(place, (blocks[rows.block] << 6) | np.bitwise_count(rows.mask - np.uint64(1)))
+                taker = self._takers(file, rows.row[live], _table(chosen))
+                winner[at] = np.where(taker >= 0, taker, winner[at])
         self._let_newcomers_win(model, chosen, place, image, winner)
         by_image = np.argsort(image)
         return Winners(image[by_image], truth[by_image], winner[by_image])
@@ -441,7 +459,7 @@ class Hub(AbstractContextManager["Hub"]):
         """
         late = self._late_masks(np.array([model]), chosen)
         row, bit = np.nonzero((late["mask"][:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1))
-        at, live = _find(place, (late["block"][row].astype(np.int64) << 6) | bit)
+        at, live = find(place, (late["block"][row].astype(np.int64) << 6) | bit)
         rival = late["rival"][row[live]].astype(np.int64)
         if len(at) == 0:
             return
@@ -488,6 +506,10 @@ class Hub(AbstractContextManager["Hub"]):
 
     def overall_precision(self) -> dict[int, float]:
         """Return each labelled model's mean precision over all nodes with evidence: model -> mean."""
+        return dict(self._overall_precision)
+
+    @cached_property
+    def _overall_precision(self) -> dict[int, float]:
         query = """
                 WITH node_precision AS (
                          SELECT s.model, b.node,
@@ -541,9 +563,7 @@ class Hub(AbstractContextManager["Hub"]):
 
     def label_state(self, model: int) -> LabelState:
         """Return what a model's label says of each block."""
-        query = "SELECT block, labelled, beaten FROM label_state WHERE model = $model ORDER BY block"
-        state = self._arrays(query, {"model": model})
-        return LabelState(state["block"], state["labelled"], state["beaten"])
+        return self._states[model]
 
     def weakest_runners_up(self, model: int, count: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """Return each labelled image with the similarity of its last runner-up; -inf where it has under `count`."""
@@ -666,10 +686,10 @@ class Hub(AbstractContextManager["Hub"]):
         for n, file in enumerate(self.manifest.orders):
             table = pa.Table.from_batches(self._batches(file))
             self._db.register(f"order_{n}", table)
-            padding = 2 ** table.schema.field("rest").type.value_type.bit_width - 1
+            padding = 2 ** table.schema.field("near").type.value_type.bit_width - 1
             selects.append(
                 f"""
-                SELECT {file.model}::UINTEGER, image, list_filter(first || rest, lambda r: r <> {padding})
+                SELECT {file.model}::UINTEGER, image, list_filter(near || far, lambda r: r <> {padding})
                   FROM order_{n}
                 """
             )
@@ -727,14 +747,6 @@ def _table(chosen: Int) -> Bool:
     table = np.zeros(int(chosen[-1]) + 2 if len(chosen) else 1, dtype=np.bool_)
     table[chosen] = True
     return table
-
-
-def _find(place: Int, wanted: Int) -> tuple[Int, Bool]:
-    """Return where `wanted` stand in the ascending `place`, and which of them do; the others are removed images."""
-    at = np.searchsorted(place, wanted)
-    there = at < len(place)
-    there[there] = place[at[there]] == wanted[there]
-    return at[there], there
 
 
 def _is_leftover(entry: Path) -> bool:

@@ -115,6 +115,14 @@ class LabelInput:
         return replace(left, nodes=self.nodes[kept], captions=captions)
 
 
+def find(sorted_: NDArray[np.integer], wanted: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where those of `wanted` that are there stand in an ascending array, and which of them are."""
+    at = np.searchsorted(sorted_, wanted)
+    there = at < len(sorted_)
+    there[there] = sorted_[at[there]] == wanted[there]
+    return at[there], there
+
+
 @dataclass(frozen=True)
 class LabelState:
     """What a label says of each block, over all nodes that compete.
@@ -131,11 +139,62 @@ class LabelState:
 
     def of(self, block: NDArray[np.integer]) -> tuple[Masks, Masks]:
         """Return (labelled, beaten) of these blocks; 0 of those it does not know."""
-        place = np.searchsorted(self.block, block)
-        known = np.flatnonzero(np.isin(block, self.block))
+        at, known = find(self.block, block)
         labelled, beaten = np.zeros(len(block), np.uint64), np.zeros(len(block), np.uint64)
-        labelled[known], beaten[known] = self.labelled[place[known]], self.beaten[place[known]]
+        labelled[known], beaten[known] = self.labelled[at], self.beaten[at]
         return labelled, beaten
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """Images of some blocks in a part of a label, block by block.
+
+    Attributes:
+        block: place of each image's block among those asked for, shape (i,).
+        first: where each block's images begin, shape (blocks,).
+        row: of each image in the part's Arrow file, shape (i,).
+        mask: the image's bit, shape (i,).
+    """
+
+    block: NDArray[np.int64]
+    first: NDArray[np.int64]
+    row: NDArray[np.int64]
+    mask: Masks
+
+
+@dataclass(frozen=True)
+class PartRows:
+    """Which images a part of a label holds: the table `label_row`, by block.
+
+    Attributes:
+        block: ascending, shape (b,).
+        shown: bit set: that image, shape (b,).
+        row: of the first of them, shape (b,).
+    """
+
+    block: Ordinals
+    shown: Masks
+    row: NDArray[np.int64]
+
+    def same(self, other: "PartRows") -> bool:
+        """Say whether both hold the same images in the same rows."""
+        return all(
+            np.array_equal(mine, theirs)
+            for mine, theirs in ((self.block, other.block), (self.shown, other.shown), (self.row, other.row))
+        )
+
+    def within(self, blocks: Ordinals) -> ImageRows | None:
+        """Return the images of `blocks`, ascending; None if there are none."""
+        at, here = find(self.block, blocks)
+        if len(at) == 0:
+            return None
+        bits = np.unpackbits(self.shown[at].astype("<u8").view(np.uint8), bitorder="little").reshape(len(at), 64)
+        _, bit = np.nonzero(bits)
+        count = np.bitwise_count(self.shown[at]).astype(np.int64)
+        first = np.cumsum(count) - count
+        # Rows of a block follow one another; those of the next block begin elsewhere.
+        row = np.arange(count.sum()) + np.repeat(self.row[at] - first, count)
+        return ImageRows(np.repeat(np.flatnonzero(here), count), first, row, np.uint64(1) << bit.astype(np.uint64))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ half of one in float64 and finds, with a margin for all its rounding, the few no
 those are computed again in float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,74 +198,116 @@ def _argsort_stable(values: Float) -> Int:
 
 # -- the order as it is read back -----------------------------------------------------------------------
 
-STRIDE = 8  # rivals looked up at once: eight booleans are one 64-bit word
+STRIDE_BITS = 3
+STRIDE = 1 << STRIDE_BITS  # rivals looked up at once: eight booleans are one 64-bit word
+NEAR = 128  # so many rivals of each image lie together: seldom must one look at more
 
 
 @dataclass(frozen=True)
 class Rivals:
-    """The ordered rivals of many images, laid out for reading from a mapped file.
+    """Ordered rivals of some images, best first, cut into rows of `STRIDE` that are padded with the greatest value.
 
     Attributes:
-        first: the best `STRIDE` of each image, shape (i, STRIDE); padded with the greatest value of its type.
-        rest: the others in rows of `STRIDE`, shape (rows, STRIDE), padded alike.
-        start: where the rows of each image begin in `rest`, times `STRIDE`, shape (i + 1,).
+        rows: shape (rows, STRIDE).
+        start, end: which of them are each image's, shape (i,).
     """
 
-    first: NDArray[np.unsignedinteger]
-    rest: NDArray[np.unsignedinteger]
+    rows: NDArray[np.unsignedinteger]
     start: Int
+    end: Int
+
+    @classmethod
+    def of(cls, values: NDArray[np.unsignedinteger], offsets: Int) -> "Rivals":
+        """Take lists one behind the other; the offsets are those of values, shape (i + 1,)."""
+        edges = offsets >> STRIDE_BITS
+        return cls(values.reshape(-1, STRIDE), edges[:-1], edges[1:])
+
+    def take(self, images: Int) -> "Rivals":
+        """Return those of some images, in this order."""
+        return Rivals(self.rows, self.start.take(images), self.end.take(images))
+
+    @property
+    def full(self) -> Bool:
+        """Say which images fill the near part, so that others of their rivals may be in the far one, shape (i,)."""
+        return np.asarray(self.end - self.start == NEAR >> STRIDE_BITS)
 
 
-def takers(rivals: Rivals, images: Int, selected: Bool) -> Int:
+def lay_out(order: Order, nodes: NDArray[np.unsignedinteger]) -> tuple[Rivals, Rivals]:
+    """Lay out the best `NEAR` rivals of some images, and apart from them the others.
+
+    Args:
+        order: of these images.
+        nodes: the ordinals of its columns.
+    """
+    place = order.place
+    beats = place < order.rank[order.image]
+    near, far = beats & (place < NEAR), beats & (place >= NEAR)
+    return _packed(order, near, place, nodes), _packed(order, far, place - NEAR, nodes)
+
+
+def _packed(order: Order, part: Bool, place: Int, nodes: NDArray[np.unsignedinteger]) -> Rivals:
+    image = order.image[part]
+    length = -(-np.bincount(image, minlength=len(order.rank)) // STRIDE) * STRIDE
+    offsets = np.concatenate([[0], np.cumsum(length)])
+    values = np.full(offsets[-1], np.iinfo(nodes.dtype).max, dtype=nodes.dtype)
+    values[offsets[image] + place[part]] = nodes[order.node[part]]
+    return Rivals.of(values, offsets)
+
+
+def taken(rivals: Rivals, selected: Bool) -> Bool:
+    """Say which images a selected node takes from their true node: where any of their rivals is selected.
+
+    Args:
+        rivals: of i images.
+        selected: V_sel, True at its nodes; its last entry, which stands for the padding, is False.
+
+    Returns:
+        shape (i,); False is a hit if the true node is selected and these are all rivals.
+    """
+    lost = np.zeros(len(rivals.start), dtype=np.bool_)
+    for at, _, _, settled in _looks(rivals, selected):
+        lost[at[settled]] = True
+    return lost
+
+
+def takers(rivals: Rivals, selected: Bool) -> Int:
     """Say which selected node takes each image from its true node: the first selected of its ordered rivals.
+
+    Args:
+        rivals, selected: as `taken` has them.
+
+    Returns:
+        shape (i,); -1 where no selected node does.
+    """
+    taker = np.full(len(rivals.start), -1, dtype=np.int64)
+    for at, look, found, settled in _looks(rivals, selected):
+        # From (rows, images, STRIDE) to one list an image.
+        wide = (np.count_nonzero(settled), len(look) * STRIDE)
+        which, rival = (np.moveaxis(table[:, settled], 1, 0).reshape(wide) for table in (found, look))
+        taker[at[settled]] = rival[np.arange(len(rival)), which.argmax(axis=1)]
+    return taker
+
+
+def _looks(rivals: Rivals, selected: Bool) -> Iterator[tuple[Int, NDArray[np.unsignedinteger], Bool, Bool]]:
+    """Look along the ordered rivals of images until a selected one comes.
 
     Most images are settled by their first eight rivals, and those that are not by a few more: each round looks twice
     as far along the lists of the images that are left.
 
-    Args:
-        rivals: of all images.
-        images: rows of the images asked for, shape (n,).
-        selected: V_sel, True at its nodes; its last entry, which stands for the padding, is False.
-
-    Returns:
-        shape (n,); -1 where no selected node does, which is a hit if the true node is selected.
+    Yields:
+        (the images left, the rivals looked at, shape (rows, left, STRIDE), which of them are selected, which of the
+        images that settles)
     """
-    taker = np.full(len(images), -1, dtype=np.int64)
-    look = rivals.first.take(images, axis=0)
-    found = selected.take(look, mode="clip")
-    settled = found.view(np.uint64).ravel() != 0
-    _settle(taker, np.flatnonzero(settled), look[settled], found[settled])
-    row, end = rivals.start.take(images) // STRIDE, rivals.start.take(images + 1) // STRIDE
-    left = np.flatnonzero(~settled & (row < end))
-    row, end = row[left], end[left]
+    left = np.flatnonzero(rivals.start < rivals.end)
+    row, end = rivals.start.take(left), rivals.end.take(left)
     step = 1
     while len(left):
-        # Past its end an image's last row is looked at again.
-        look = rivals.rest.take(np.minimum(row[:, None] + np.arange(step), end[:, None] - 1), axis=0)
+        # Images last: NumPy is slow where the last axis is short. Past its end a list's last row is seen again.
+        ahead = np.minimum(row + np.arange(step)[:, None], end - 1)
+        look = rivals.rows.take(ahead, axis=0)
         found = selected.take(look, mode="clip")
-        settled = (found.view(np.uint64)[..., 0] != 0).any(axis=1)
-        wide = (-1, step * STRIDE)
-        _settle(taker, left[settled], look[settled].reshape(wide), found[settled].reshape(wide))
-        more = ~settled & (row + step < end)
-        left, row, end = left[more], row[more] + step, end[more]
+        settled = (found.view(np.uint64)[..., 0] != 0).any(axis=0)
+        yield left, look, found, settled
+        more = np.flatnonzero(~settled & (row + step < end))
+        left, row, end = left.take(more), row.take(more) + step, end.take(more)
         step *= 2
-    return taker
-
-
-def _settle(taker: Int, images: Int, look: NDArray[np.unsignedinteger], found: Bool) -> None:
-    first = found.argmax(axis=1)
-    taker[images] = look[np.arange(len(images)), first]
-
-
-def lay_out(order: Order, nodes: NDArray[np.unsignedinteger]) -> Rivals:
-    """Lay out the rivals of some images for reading; `nodes` are the ordinals of the order's columns."""
-    rank, place, image = order.rank, order.place, order.image
-    padding = np.iinfo(nodes.dtype).max
-    first = np.full((len(rank), STRIDE), padding, dtype=nodes.dtype)
-    beats = place < rank[image]
-    near, far = beats & (place < STRIDE), beats & (place >= STRIDE)
-    first[image[near], place[near]] = nodes[order.node[near]]
-    start = np.concatenate([[0], np.cumsum(-(-np.maximum(rank - STRIDE, 0) // STRIDE) * STRIDE)])
-    rest = np.full(start[-1], padding, dtype=nodes.dtype)
-    rest[start[image[far]] + place[far] - STRIDE] = nodes[order.node[far]]
-    return Rivals(first, rest.reshape(-1, STRIDE), start)
