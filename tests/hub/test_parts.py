@@ -16,6 +16,7 @@ from fakes import TableModel, plain_card
 from mllctl.hub import LabelInput
 from mllctl.hub.features import map_batches
 from mllctl.hub.parts import LABEL, ORDER, OrderFile
+from mllctl.hub.records import ImageRows
 from mllctl.label import growing
 from mllctl.label.growing import Label, write_part
 
@@ -76,7 +77,9 @@ def written(world, at_once):
     bits = batch.column("bit").to_pylist()
     with (folder / ORDER).open("rb") as file:
         opened, rows = OrderFile(file.fileno()), np.arange(len(bits))
-        parts = opened.near(rows), opened.far(rows)
+        run = np.zeros(1, dtype=np.int64)
+        everything = ImageRows(rows, rows, rows, rows.astype(np.uint64), run, run + len(bits) - 1)
+        parts = opened.near(everything), opened.far(rows)
     order = [
         [rival for part in parts for rival in part.rows[part.start[n] : part.end[n]].ravel() if rival != 2**16 - 1]
         for n in range(len(bits))

@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from mllctl.backends.protocol import ModelCard
-from mllctl.hub.records import LabelInput, LabelState, Masks, Ordinals
+from mllctl.hub.records import ImageRows, LabelInput, LabelState, Masks, Ordinals
 from mllctl.kernels.arrays import AnyArray, Bool, Int
-from mllctl.kernels.order import STRIDE, Order, Rivals, lay_out
+from mllctl.kernels.order import STRIDE, STRIDE_BITS, Order, Rivals, lay_out
 
 SCHEMA = Path(__file__).parent / "schema"
 LABEL, ORDER = "label.duckdb", "order.arrow"
@@ -196,8 +196,8 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
 class OrderFile:
     """The ordered rivals of a part's images, in an open Arrow file.
 
-    What was looked at is let go of after use: the pages of a map would add up to gigabytes over the models of a hub,
-    and cost more to map and unmap than to read.
+    Near rivals are read, not mapped: the pages of a map would add up to gigabytes over the models of a hub, and cost
+    more to map and unmap than to read.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -213,27 +213,31 @@ class OrderFile:
         # Values of a list array are its last buffer.
         self._begin = self._near.buffers()[-1].address - mapped.address
 
-    def near(self, rows: Int) -> Rivals:
-        """Read the best rivals of the images in some rows, ascending."""
+    def near(self, images: ImageRows) -> Rivals:
+        """Read the best rivals of some images, of at least one: images whose rows follow one another in one go."""
         offsets = self._near.offsets.to_numpy()
-        start, end = offsets.take(rows), offsets.take(rows + 1)
+        start = offsets.take(images.row)
+        begin, stop = start.take(images.run), offsets.take(images.row.take(images.last) + 1)
+        end = np.empty_like(start)
+        end[:-1] = start[1:]
+        end[images.last] = stop
+        length = stop - begin
+        shift = np.repeat(begin - (np.cumsum(length) - length), images.last - images.run + 1)
         dtype = np.dtype(self._near.values.type.to_pandas_dtype())
-        values = np.empty(int((end - start).sum()), dtype=dtype)
+        values = np.empty(int(length.sum()), dtype=dtype)
         target, filled = memoryview(values.view(np.uint8).data), 0
-        # Images of a node follow one another: one read for all of them.
-        edges = [0, *(np.flatnonzero(start[1:] != end[:-1]) + 1).tolist(), len(rows)]
-        begins = (self._begin + start[edges[:-1]] * dtype.itemsize).tolist()
-        lengths = (np.add.reduceat(end - start, edges[:-1]) * dtype.itemsize).tolist()
-        for begin, length in zip(begins, lengths, strict=True):
-            if length:
-                filled += os.preadv(self._descriptor, [target[filled : filled + length]], begin)
-        return Rivals.of(values, np.concatenate([[0], np.cumsum(end - start)]))
+        places = (self._begin + begin * dtype.itemsize).tolist()
+        for place, size in zip(places, (length * dtype.itemsize).tolist(), strict=True):
+            if size:
+                filled += os.preadv(self._descriptor, [target[filled : filled + size]], place)
+        rows = values.reshape(-1, STRIDE)
+        return Rivals(rows, (start - shift) >> STRIDE_BITS, (end - shift) >> STRIDE_BITS)
 
     def far(self, rows: Int) -> Rivals:
         """Return the other rivals of the images in some rows, from the map."""
         offsets = self._far.offsets.to_numpy()
         rivals = self._far.values.to_numpy().reshape(-1, STRIDE)
-        return Rivals(rivals, offsets.take(rows) // STRIDE, offsets.take(rows + 1) // STRIDE)
+        return Rivals(rivals, offsets.take(rows) >> STRIDE_BITS, offsets.take(rows + 1) >> STRIDE_BITS)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ from mllctl.hub.records import (
     LabelInput,
     LabelState,
     Masks,
+    Ordinals,
     PartRows,
     StoredDomain,
     StoredImage,
@@ -88,6 +89,7 @@ class Hub(AbstractContextManager["Hub"]):
         self._db = duckdb.connect(":memory:")
         # Held open, like the files DuckDB attaches: a later commit may sweep them from the folder.
         self._held: dict[str, int] = {}
+        self._orders: dict[str, OrderFile] = {}
         try:
             for file in self._mapped_files():
                 self._held[file.path] = os.open(path / file.path, os.O_RDONLY)
@@ -135,6 +137,7 @@ class Hub(AbstractContextManager["Hub"]):
     def close(self) -> None:
         """Let go of the files."""
         self._db.close()
+        self._orders.clear()
         for descriptor in self._held.values():
             os.close(descriptor)
         self._held.clear()
@@ -336,57 +339,68 @@ class Hub(AbstractContextManager["Hub"]):
 
     def _hits_by_order(self, chosen: Int, asked: Int) -> Evidence:
         hits, images = self._no_counts(asked, chosen)
-        blocks = self._arrays(
-            f"SELECT block, node, domain, live FROM block WHERE node IN ({CHOSEN}) ORDER BY block",
-            {"nodes": chosen.tolist()},
-        )
+        wanted = np.flatnonzero(np.isin(self._blocks["node"], chosen))
+        blocks = {name: column[wanted] for name, column in self._blocks.items()}
         cell = np.searchsorted(chosen, blocks["node"]) * hits.shape[2] + blocks["domain"]
         late, selected = self._late_masks(asked, chosen), _table(chosen)
         # Models that were shown the same images, as most were, have these in the same rows.
-        rows: dict[int, ImageRows | None] = {}
+        seen: dict[int, tuple[ImageRows, Bool, Int]] = {}
         for m, model in enumerate(asked.tolist()):
-            lost = np.zeros(len(blocks["block"]), dtype=np.uint64)
-            newer = late["model"] == model
-            np.bitwise_or.at(lost, np.searchsorted(blocks["block"], late["block"][newer]), late["mask"][newer])
+            newcomers = self._newcomers(late, model, blocks["block"])
             for file, part in zip(self._parts(self.manifest.orders, model), self._rows_of[model], strict=True):
-                if id(part) not in rows:
-                    rows[id(part)] = part.within(blocks["block"])
-                images_of = rows[id(part)]
-                if images_of is not None:
-                    mask = np.where(self._taken(file, images_of.row, selected), images_of.mask, np.uint64(0))
-                    lost[images_of.block[images_of.first]] |= np.bitwise_or.reduceat(mask, images_of.first)
-            shown = self._states[model].of(blocks["block"])[0] & blocks["live"]
-            for counts, mask in ((images, shown), (hits, shown & ~lost)):
-                # Sums of so few bits are exact in the float64 that bincount makes of weights.
-                tally = np.bincount(cell, weights=np.bitwise_count(mask), minlength=counts[m].size)
-                counts[m] = tally.astype(np.int64).reshape(counts[m].shape)
+                if id(part) not in seen:
+                    rows = part.within(blocks["block"])
+                    seen[id(part)] = rows, (rows.mask & blocks["live"][rows.block]) != 0, cell[rows.block[rows.first]]
+                rows, live, cells = seen[id(part)]
+                if len(rows.row) == 0:
+                    continue
+                lost = self._taken(file, rows, selected)
+                if newcomers is not None:
+                    lost |= (rows.mask & newcomers[rows.block]) != 0
+                for counts, counted in ((images, live), (hits, live & ~lost)):
+                    of_block = np.add.reduceat(counted.view(np.int8), rows.first, dtype=np.int64)
+                    np.add.at(counts[m].reshape(-1), cells, of_block)
         return Evidence(asked, chosen, hits, images)
 
-    def _taken(self, file: HubFile, rows: Int, selected: Bool) -> Bool:
+    def _newcomers(self, late: dict[str, NDArray[Any]], model: int, blocks: Ordinals) -> Masks | None:
+        """Return which images of each block nodes take that came after their order was written; None if no node did."""
+        newer = late["model"] == model
+        if not newer.any():
+            return None
+        lost = np.zeros(len(blocks), dtype=np.uint64)
+        np.bitwise_or.at(lost, np.searchsorted(blocks, late["block"][newer]), late["mask"][newer])
+        return lost
+
+    def _taken(self, file: HubFile, rows: ImageRows, selected: Bool) -> Bool:
         order = self._order(file)
         near = order.near(rows)
         lost = taken(near, selected)
         further = np.flatnonzero(~lost & near.full)
-        lost[further] = taken(order.far(rows[further]), selected)
+        if len(further):
+            lost[further] = taken(order.far(rows.row[further]), selected)
         return lost
 
-    def _takers(self, file: HubFile, rows: Int, selected: Bool) -> Int:
+    def _takers(self, file: HubFile, rows: ImageRows, selected: Bool) -> Int:
         order = self._order(file)
         near = order.near(rows)
         taker = takers(near, selected)
         further = np.flatnonzero((taker < 0) & near.full)
-        taker[further] = takers(order.far(rows[further]), selected)
+        taker[further] = takers(order.far(rows.row[further]), selected)
         return taker
 
     def _order(self, file: HubFile) -> OrderFile:
-        """Open the ordered rivals of a part."""
+        """Open the ordered rivals of a part; what it keeps mapped are offsets, 11 MB a model at the paper's scale."""
         try:
-            return OrderFile(self._held[file.path])
+            if file.path not in self._orders:
+                self._orders[file.path] = OrderFile(self._held[file.path])
+            return self._orders[file.path]
         except (pa.ArrowInvalid, ValueError) as error:
             raise HubDamaged(self.path, f"{file.path}: {str(error).splitlines()[0]}") from error
 
     def _late_masks(self, asked: Int, chosen: Int) -> dict[str, NDArray[Any]]:
         """Return the masks of later parts among the chosen nodes, by block and rival."""
+        if all(len(parts) == 1 for parts in self._rows_of.values()):
+            return {name: np.zeros(0, np.uint64) for name in ("model", "block", "rival", "mask")}
         query = f"""
               SELECT model, block, rival, mask
                 FROM rival_mask
@@ -414,6 +428,15 @@ class Hub(AbstractContextManager["Hub"]):
                     known.append(part)
                 parts[model].append(same or part)
         return parts
+
+    @cached_property
+    def _blocks(self) -> dict[str, NDArray[Any]]:
+        """Block, node, domain and live bits of every block, by ordinal."""
+        return self._arrays("SELECT block, node, domain, live FROM block ORDER BY block")
+
+    @cached_property
+    def _domain_count(self) -> int:
+        return int(self._value("SELECT count(*) FROM domain"))
 
     @cached_property
     def _states(self) -> dict[int, LabelState]:
@@ -444,9 +467,9 @@ class Hub(AbstractContextManager["Hub"]):
         winner, blocks = truth.copy(), np.unique(place >> 6)
         for file, part in zip(self._parts(self.manifest.orders, model), self._rows_of[model], strict=True):
             rows = part.within(blocks)
-            if rows is not None:
-                at, live = find(place, (blocks[rows.block] << 6) | np.bitwise_count(rows.mask - np.uint64(1)))
-                taker = self._takers(file, rows.row[live], _table(chosen))
+            at, live = find(place, (blocks[rows.block] << 6) | np.bitwise_count(rows.mask - np.uint64(1)))
+            if len(at):
+                taker = self._takers(file, rows, _table(chosen))[live]
                 winner[at] = np.where(taker >= 0, taker, winner[at])
         self._let_newcomers_win(model, chosen, place, image, winner)
         by_image = np.argsort(image)
@@ -697,7 +720,7 @@ class Hub(AbstractContextManager["Hub"]):
         self._listed = True
 
     def _no_counts(self, asked: Int, chosen: Int) -> tuple[Int, Int]:
-        shape = len(asked), len(chosen), int(self._value("SELECT count(*) FROM domain"))
+        shape = len(asked), len(chosen), self._domain_count
         return np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
 
     def _answer_interruptibly(self, sql: str) -> Table:

@@ -154,12 +154,16 @@ class ImageRows:
         first: where each block's images begin, shape (blocks,).
         row: of each image in the part's Arrow file, shape (i,).
         mask: the image's bit, shape (i,).
+        run: where each run of rows that follow one another begins, shape (runs,).
+        last: where it ends: its last image, shape (runs,).
     """
 
     block: NDArray[np.int64]
     first: NDArray[np.int64]
     row: NDArray[np.int64]
     mask: Masks
+    run: NDArray[np.int64]
+    last: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -183,18 +187,24 @@ class PartRows:
             for mine, theirs in ((self.block, other.block), (self.shown, other.shown), (self.row, other.row))
         )
 
-    def within(self, blocks: Ordinals) -> ImageRows | None:
-        """Return the images of `blocks`, ascending; None if there are none."""
+    def within(self, blocks: Ordinals) -> ImageRows:
+        """Return the images of `blocks`, ascending."""
         at, here = find(self.block, blocks)
-        if len(at) == 0:
-            return None
         bits = np.unpackbits(self.shown[at].astype("<u8").view(np.uint8), bitorder="little").reshape(len(at), 64)
         _, bit = np.nonzero(bits)
         count = np.bitwise_count(self.shown[at]).astype(np.int64)
         first = np.cumsum(count) - count
-        # Rows of a block follow one another; those of the next block begin elsewhere.
+        # Rows of a block follow one another; those of the next block may begin elsewhere.
         row = np.arange(count.sum()) + np.repeat(self.row[at] - first, count)
-        return ImageRows(np.repeat(np.flatnonzero(here), count), first, row, np.uint64(1) << bit.astype(np.uint64))
+        run = np.flatnonzero(np.diff(row, prepend=-2) != 1)
+        return ImageRows(
+            block=np.repeat(np.flatnonzero(here), count),
+            first=first,
+            row=row,
+            mask=np.uint64(1) << bit.astype(np.uint64),
+            run=run,
+            last=np.append(run[1:], len(row)) - 1,
+        )
 
 
 @dataclass(frozen=True)

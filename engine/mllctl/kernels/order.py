@@ -266,7 +266,8 @@ def taken(rivals: Rivals, selected: Bool) -> Bool:
     """
     lost = np.zeros(len(rivals.start), dtype=np.bool_)
     for at, _, _, settled in _looks(rivals, selected):
-        lost[at[settled]] = True
+        # Nobody is looked at again once settled, so that a False writes nothing wrong.
+        lost[at] = settled
     return lost
 
 
@@ -291,8 +292,8 @@ def takers(rivals: Rivals, selected: Bool) -> Int:
 def _looks(rivals: Rivals, selected: Bool) -> Iterator[tuple[Int, NDArray[np.unsignedinteger], Bool, Bool]]:
     """Look along the ordered rivals of images until a selected one comes.
 
-    Most images are settled by their first eight rivals, and those that are not by a few more: each round looks twice
-    as far along the lists of the images that are left.
+    Most images are settled by their first eight rivals, and those that are not by a few more: each round doubles what
+    was seen of the lists of the images that are left.
 
     Yields:
         (the images left, the rivals looked at, shape (rows, left, STRIDE), which of them are selected, which of the
@@ -300,7 +301,7 @@ def _looks(rivals: Rivals, selected: Bool) -> Iterator[tuple[Int, NDArray[np.uns
     """
     left = np.flatnonzero(rivals.start < rivals.end)
     row, end = rivals.start.take(left), rivals.end.take(left)
-    step = 1
+    done, step = 0, 1
     while len(left):
         # Images last: NumPy is slow where the last axis is short. Past its end a list's last row is seen again.
         ahead = np.minimum(row + np.arange(step)[:, None], end - 1)
@@ -310,4 +311,5 @@ def _looks(rivals: Rivals, selected: Bool) -> Iterator[tuple[Int, NDArray[np.uns
         yield left, look, found, settled
         more = np.flatnonzero(~settled & (row + step < end))
         left, row, end = left.take(more), row.take(more) + step, end.take(more)
-        step *= 2
+        done += step
+        step = done
