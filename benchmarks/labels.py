@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,22 @@ FULL_PLAN = Plan(PAPER, 49, 49, CLASSES, 512, 5000)
 QUICK_PLAN = Plan(QUICK, 49, 2, (30, MAIN_CLASSES), 128, 1000)
 
 
+class Remembering:
+    """A sentence encoder that encodes a text once a run: hubs of all sizes share captions. Not for what is timed."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.name, self.fingerprint = encoder.name, encoder.fingerprint
+        self._encoder = encoder
+        self._known: dict[str, NDArray[np.float32]] = {}
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode texts, shape (n, d)."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if new:
+            self._known.update(zip(new, self._encoder.encode(new), strict=True))
+        return np.array([self._known[text] for text in texts])
+
+
 class Bench:
     """The hubs of a run and the figures it has found."""
 
@@ -89,6 +105,7 @@ class Bench:
         self.work, self.plan = work, plan
         self.figures: dict[str, Any] = {}
         self.encoder = mllctl.sentence_encoder(cache=cache_folder())
+        self._remembering = Remembering(self.encoder)
         self.graph = graph_of(plan.size.nodes)
 
     def hub(self, name: str, size: Size) -> Path:
@@ -96,7 +113,7 @@ class Bench:
         path = self.work / name
         if not (path / "manifest.json").is_file():
             graph = self.graph if size.nodes == self.plan.size.nodes else graph_of(size.nodes)
-            make_hub(path, size, graph, self.encoder)
+            make_hub(path, size, graph, self._remembering)
         return path
 
     def one(self) -> Path:
@@ -152,7 +169,7 @@ class Bench:
         """Return class names, drawn from the nodes' own, and V_sel for them."""
         names = list(dict.fromkeys(node.name for node in hub.nodes()))
         drawn = [names[n] for n in np.random.default_rng(seed).permutation(len(names))[:classes]]
-        nodes = select_models(hub, drawn, encoder=self.encoder).nodes
+        nodes = select_models(hub, drawn, encoder=self._remembering).nodes
         return drawn, np.array([node.node for node in nodes])
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakes import fake
+from fakes import fake, paint_folder
 from mllctl import label_model
 from mllctl.errors import HubTooNew, HubTooOld
 from mllctl.hub import Hub
 from mllctl.hub.manifest import SCHEMA_VERSION, read_manifest
 from mllctl.hub.upgrading import upgrade_hub
+from mllctl.hub.writing import change_hub
+from mllctl.images import scan
 from mllctl.label import compact_labels
 
 
@@ -64,6 +66,25 @@ def test_an_upgraded_hub_is_that_of_models_which_are_labelled_now(old):
         # Its images are not there any more; its embeddings are.
         assert label_model(old, model).shown == 0
     assert answers(old) == before
+
+
+def test_a_label_without_its_order_grows_and_is_counted_by_its_masks(old, tmp_path, nouns):
+    upgrade_hub(old)
+    new = paint_folder(tmp_path / "new", ["dog.n.01", "cat.n.01"], 2, seed=9)
+    with change_hub(old) as change:
+        change.add_images(scan(new, "photo", nouns).images)
+    assert label_model(old, fake(0)).shown == 4
+    with Hub.open(old) as hub:
+        assert len(hub.label_files(0)) == 2
+        evidence = np.flatnonzero(hub.evidence_nodes())
+        counted = [hub.hits(nodes, [0]) for nodes in (evidence, evidence[1:])]
+        assert counted[0].images.sum() == 15
+    assert compact_labels(old) == ["fake/0"]
+    with Hub.open(old) as hub:
+        assert hub.manifest.orders[0].model == 0
+        for nodes, before in zip((evidence, evidence[1:]), counted, strict=True):
+            assert np.array_equal(hub.hits(nodes, [0]).hits, before.hits)
+            assert np.array_equal(hub.hits(nodes, [0]).images, before.images)
 
 
 def test_upgrading_keeps_one_generation_of_files_and_a_second_time_does_nothing(old):

@@ -300,7 +300,7 @@ class Hub(AbstractContextManager["Hub"]):
             Evidence over `nodes` and `models`, both ascending; zeros where nothing was labelled.
         """
         chosen, asked = np.unique(np.asarray(nodes, dtype=np.int64)), np.unique(np.asarray(models, dtype=np.int64))
-        ordered = np.array([self._parts(self.manifest.orders, model) != [] for model in asked], dtype=np.bool_)
+        ordered = np.array([self._has_order(model) for model in asked.tolist()], dtype=np.bool_)
         if not ordered.all():
             by_masks = self.hits_by_masks(chosen, asked[~ordered])
         evidence = self._hits_by_order(chosen, asked[ordered])
@@ -361,6 +361,11 @@ class Hub(AbstractContextManager["Hub"]):
                     of_block = np.add.reduceat(counted.view(np.int8), rows.first, dtype=np.int64)
                     np.add.at(counts[m].reshape(-1), cells, of_block)
         return Evidence(asked, chosen, hits, images)
+
+    def _has_order(self, model: int) -> bool:
+        """Say whether there is an Arrow file beside every part of a label: not in a sealed hub, nor in one that was
+        upgraded until its labels are made again."""
+        return 0 < len(self._parts(self.manifest.orders, model)) == len(self._parts(self.manifest.labels, model))
 
     def _newcomers(self, late: dict[str, NDArray[Any]], model: int, blocks: Ordinals) -> Masks | None:
         """Return which images of each block nodes take that came after their order was written; None if no node did."""
@@ -451,7 +456,7 @@ class Hub(AbstractContextManager["Hub"]):
     def winners(self, model: int, nodes: Sequence[int] | NDArray[np.int64]) -> Winners:
         """Return which selected node took each live image of the selected nodes that the model was shown."""
         chosen = np.unique(np.asarray(nodes, dtype=np.int64))
-        if not self._parts(self.manifest.orders, model):
+        if not self._has_order(model):
             return self._winners_among_first(model, chosen)
         images = self._arrays(
             f"""
