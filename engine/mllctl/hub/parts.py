@@ -210,28 +210,32 @@ class OrderFile:
         mapped = pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
         batch = pa.ipc.open_file(pa.BufferReader(mapped)).get_batch(0)
         self._near, self._far = (batch.column(name) for name in ("near", "far"))
-        # Values of a list array are its last buffer.
-        self._begin = self._near.buffers()[-1].address - mapped.address
+        # Of a list array the offsets are the second buffer and the values the last.
+        offsets, values = self._near.buffers()[1], self._near.buffers()[-1]
+        self._begin = values.address - mapped.address
+        # Read, and kept as row numbers of four bytes: mapped, they would drag in pages many times their size.
+        read = os.pread(descriptor, offsets.size, offsets.address - mapped.address)
+        edges = np.frombuffer(read, dtype=np.int64, count=len(self._near) + 1)
+        self._edges = (edges >> STRIDE_BITS).astype(np.int32)
 
     def near(self, images: ImageRows) -> Rivals:
         """Read the best rivals of some images, of at least one: images whose rows follow one another in one go."""
-        offsets = self._near.offsets.to_numpy()
-        start = offsets.take(images.row)
-        begin, stop = start.take(images.run), offsets.take(images.row.take(images.last) + 1)
+        start = self._edges.take(images.row)
+        begin, stop = start.take(images.run), self._edges.take(images.row.take(images.last) + 1)
         end = np.empty_like(start)
         end[:-1] = start[1:]
         end[images.last] = stop
-        length = stop - begin
-        shift = np.repeat(begin - (np.cumsum(length) - length), images.last - images.run + 1)
+        length = (stop - begin).astype(np.int64)
+        shift = np.repeat((begin - (np.cumsum(length) - length)).astype(np.int32), images.last - images.run + 1)
         dtype = np.dtype(self._near.values.type.to_pandas_dtype())
-        values = np.empty(int(length.sum()), dtype=dtype)
+        row_bytes = STRIDE * dtype.itemsize
+        values = np.empty(int(length.sum()) * STRIDE, dtype=dtype)
         target, filled = memoryview(values.view(np.uint8).data), 0
-        places = (self._begin + begin * dtype.itemsize).tolist()
-        for place, size in zip(places, (length * dtype.itemsize).tolist(), strict=True):
+        places = (self._begin + begin.astype(np.int64) * row_bytes).tolist()
+        for place, size in zip(places, (length * row_bytes).tolist(), strict=True):
             if size:
                 filled += os.preadv(self._descriptor, [target[filled : filled + size]], place)
-        rows = values.reshape(-1, STRIDE)
-        return Rivals(rows, (start - shift) >> STRIDE_BITS, (end - shift) >> STRIDE_BITS)
+        return Rivals(values.reshape(-1, STRIDE), start - shift, end - shift)
 
     def far(self, rows: Int) -> Rivals:
         """Return the other rivals of the images in some rows, from the map."""

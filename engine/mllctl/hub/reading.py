@@ -394,7 +394,7 @@ class Hub(AbstractContextManager["Hub"]):
         return taker
 
     def _order(self, file: HubFile) -> OrderFile:
-        """Open the ordered rivals of a part; what it keeps mapped are offsets, 11 MB a model at the paper's scale."""
+        """Open the ordered rivals of a part; it keeps 3 MB of offsets a model at the paper's scale."""
         try:
             if file.path not in self._orders:
                 self._orders[file.path] = OrderFile(self._held[file.path])

@@ -213,8 +213,8 @@ class Rivals:
     """
 
     rows: NDArray[np.unsignedinteger]
-    start: Int
-    end: Int
+    start: NDArray[np.signedinteger]
+    end: NDArray[np.signedinteger]
 
     @classmethod
     def of(cls, values: NDArray[np.unsignedinteger], offsets: Int) -> "Rivals":
