@@ -61,14 +61,14 @@ class DenseLabel:
         self._load_and_count(nodes, self._rows)
         cold = (time.perf_counter() - begin) * self._scale
         self._load_and_count(nodes, self._warm_rows)
-        warm = self._median(lambda: self._load_and_count(nodes, self._warm_rows), 3) * self._warm_scale
+        warm = median(lambda: self._load_and_count(nodes, self._warm_rows), 3) * self._warm_scale
         scan = self._scan(nodes)
         inside = np.flatnonzero(np.isin(self._truth, nodes)[: self._rows])
         mapped = np.memmap(self._path, dtype=np.float32, mode="r", shape=(self._rows, self._nodes))
         table = np.stack([mapped[row, nodes] for row in inside])
         truth = np.searchsorted(nodes, self._truth[inside])
         scale = float(np.isin(self._truth, nodes).sum() / len(inside))
-        ram = self._median(lambda: _count(table, truth, len(nodes)), 10) * scale
+        ram = median(lambda: _count(table, truth, len(nodes)), 10) * scale
         return {"load, cold": cold, "load, warm": warm, "scan alone": scan, "V_sel in memory": ram}
 
     def _load_and_count(self, nodes: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
@@ -85,7 +85,7 @@ class DenseLabel:
         """Count from arrays that are in memory already; one part of the label, looked at as often as the label has."""
         count = min(AT_ONCE, self._rows)
         part = np.fromfile(self._path, dtype=np.float32, count=count * self._nodes).reshape(count, self._nodes)
-        seconds = self._median(lambda: self._count_selected(part, nodes, 0), 10)
+        seconds = median(lambda: self._count_selected(part, nodes, 0), 10)
         return seconds * len(self._truth) / count
 
     def _count_selected(self, part: NDArray[np.float32], nodes: NDArray[np.int64], start: int) -> NDArray[np.int64]:
@@ -99,13 +99,15 @@ class DenseLabel:
         with self._path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def _median(self, work: Callable[[], Any], repeats: int) -> float:
-        seconds = []
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            work()
-            seconds.append(time.perf_counter() - begin)
-        return statistics.median(seconds)
+
+def median(work: Callable[[], Any], repeats: int = 10) -> float:
+    """Return the median seconds of some runs."""
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
 
 
 def _count(table: NDArray[np.float32], truth: NDArray[np.int64], nodes: int) -> NDArray[np.int64]:

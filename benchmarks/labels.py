@@ -13,7 +13,6 @@ import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import mllctl
-from dense import DenseLabel
+from dense import DenseLabel, median
 from mllctl.hub import Hub, cache_folder
 from mllctl.hub.features import map_batches
 from mllctl.hub.parts import LABEL, ORDER, PAGE_BYTES, quoted
@@ -196,7 +195,7 @@ def measure_extraction(bench: Bench) -> None:
     def only_comparing() -> None:
         order_nodes(few, NodeVectors.of(nodes), truth, 3)
 
-    plain, comparing = median(plainly, 3), median(only_comparing, 3)
+    plain, comparing = warm(plainly, 3), warm(only_comparing, 3)
     bench.figures["extraction_images_per_s"] = images / seconds
     table(
         "extraction, from embeddings to a committed label",
@@ -362,9 +361,9 @@ def measure_selection(bench: Bench) -> None:
         rows = []
         for classes in bench.plan.classes:
             names, nodes = bench.task(hub, classes)
-            whole = median(lambda names=names: select_models(hub, names, "a photograph", encoder=bench.encoder))
-            hits = median(lambda nodes=nodes: hub.hits(nodes, models))
-            masks = median(lambda nodes=nodes: hub.hits_by_masks(nodes, models), 3)
+            whole = warm(lambda names=names: select_models(hub, names, "a photograph", encoder=bench.encoder))
+            hits = warm(lambda nodes=nodes: hub.hits(nodes, models))
+            masks = warm(lambda nodes=nodes: hub.hits_by_masks(nodes, models), 3)
             rows.append((classes, len(nodes), *(f"{n:.3f}" for n in (whole, hits, masks))))
             bench.figures[f"select_{len(models)}x{classes}_s"] = whole
             if classes == MAIN_CLASSES:
@@ -421,12 +420,12 @@ def measure_growth_law(bench: Bench) -> None:
         models = [model.model for model in hub.models()]
         _, nodes = bench.task(hub, MAIN_CLASSES)
         for count in sorted({max(1, round(len(models) * share)) for share in (0, 0.12, 0.25, 0.5, 1)}):
-            seconds = median(lambda few=models[:count]: hub.hits(nodes, few))
+            seconds = warm(lambda few=models[:count]: hub.hits(nodes, few))
             files = [*hub.manifest.labels, *hub.manifest.orders]
             points["models"].append((count, seconds, sum(f.size for f in files if f.model in models[:count])))
         for classes in bench.plan.classes:
             _, chosen = bench.task(hub, classes)
-            points["classes"].append((classes, median(lambda chosen=chosen: hub.hits(chosen, models)), 0))
+            points["classes"].append((classes, warm(lambda chosen=chosen: hub.hits(chosen, models)), 0))
     full = bench.plan.size
     for images in sorted({max(1, full.images // part) for part in (15, 5, 3, 1)}):
         points["images"].append(bench_point(bench, replace(full, images=images), images * full.domains))
@@ -485,7 +484,7 @@ def bench_point(bench: Bench, size: Size, at: int) -> tuple[float, float, float]
     path = bench.case(f"size-{size.nodes}-{size.images}", size, REFERENCE)
     with Hub.open(path) as hub:
         _, nodes = bench.task(hub, min(MAIN_CLASSES, size.nodes // 2))
-        seconds = median(lambda: hub.hits(nodes, [0]))
+        seconds = warm(lambda: hub.hits(nodes, [0]))
         return at, seconds, hub.manifest.labels[0].size + hub.manifest.orders[0].size
 
 
@@ -579,21 +578,16 @@ def alone(label: Path, source: str, page: int = PAGE_BYTES, also: str = "") -> i
         return path.stat().st_size
 
 
-def median(work: Callable[[], Any], repeats: int = REPEATS) -> float:
+def warm(work: Callable[[], Any], repeats: int = REPEATS) -> float:
     """Return the median seconds of some runs, after one that does not count."""
     work()
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
+    return median(work, repeats)
 
 
 def slope(rows: list[tuple[float, float, float]], column: int) -> float:
     """Return the exponent that fits the upper half of the points: small ones show what does not grow."""
-    upper = np.log(np.array(rows[-max(2, (len(rows) + 1) // 2) :]))
-    return float(np.polyfit(upper[:, 0], upper[:, column], 1)[0])
+    upper = np.log(np.array(rows[-max(2, (len(rows) + 1) // 2) :])[:, [0, column]])
+    return float(np.polyfit(upper[:, 0], upper[:, 1], 1)[0])
 
 
 def unit(rows: NDArray[Any]) -> NDArray[np.float16]:

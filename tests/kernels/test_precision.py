@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import oracles
-from mllctl.kernels.precision import node_hits
+from mllctl.kernels.precision import confusion, node_hits, node_scores
 
 # All negative in a third of the instances: a mask that multiplies by 0 would win there.
 SIGNS = st.sampled_from([(-1.0, -0.5), (-0.5, 0.0, 0.5), (0.5, 1.0)])
@@ -78,3 +78,26 @@ def test_an_empty_selection_has_empty_counts():
 def test_hits_refuse(similarity, image_node, selected, message):
     with pytest.raises(ValueError, match=message):
         node_hits(similarity, image_node, selected)
+
+
+@given(st.data())
+def test_scores_of_nodes_are_those_of_counting(data):
+    selected = sorted(data.draw(st.sets(st.integers(0, 9), min_size=1)))
+    node = st.sampled_from(selected)
+    images = data.draw(st.lists(st.tuples(node, node | st.just(-1))))
+    truth, winner = (np.array([pair[n] for pair in images], dtype=np.int64) for n in (0, 1))
+    counts = confusion(truth, winner, np.array(selected))
+    known = [pair for pair in images if pair[1] >= 0]
+    assert counts.tolist() == [[known.count((v, u)) for u in selected] for v in selected]
+    scores = node_scores(counts)
+    for n, v in enumerate(selected):
+        hits = known.count((v, v))
+        shown, given_ = sum(t == v for t, _ in known), sum(w == v for _, w in known)
+        assert scores.recall[n] == (hits / shown if shown else 0)
+        assert scores.precision[n] == (hits / given_ if given_ else 0)
+        assert scores.f1[n] == (2 * hits / (shown + given_) if shown + given_ else 0)
+
+
+def test_a_winner_outside_the_selection_is_refused():
+    with pytest.raises(ValueError, match="selected"):
+        confusion(np.array([1]), np.array([2]), np.array([1]))
