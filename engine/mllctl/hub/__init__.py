@@ -4,6 +4,8 @@
     schema/       the tables of a catalog and of a label, and the views people query
     finding.py    which hub a caller means
     reading.py    Hub: create, open, and one function per question
+    snapshot.py   the files of one generation, attached and mapped
+    counting.py   hits and winners, by order and by masks
     writing.py    HubChange: everything that changes a hub, committed as one new generation
     following.py  HubReader: the newest generation for a process that lives long
     upgrading.py  hubs that an earlier mllctl wrote

@@ -40,8 +40,9 @@ from mllctl.hub.manifest import (
     write_manifest,
 )
 from mllctl.hub.parts import LABEL, ORDER, new_file, new_label, quoted
-from mllctl.hub.reading import CATALOG_TABLES, now
+from mllctl.hub.reading import now
 from mllctl.hub.records import Ordinals
+from mllctl.hub.snapshot import CATALOG_TABLES
 from mllctl.images import Domain, SampleImage
 
 BLOCK_BITS = 64
