@@ -1,5 +1,6 @@
 """`init`, `demo build` and `hub info|log|diff|restore|compact|upgrade`."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,7 +115,8 @@ def log(hub: HubOption = None, json: JsonOption = False) -> None:
     if json:
         render.print_json(facts)
         return
-    rows = [tuple(f"{value:,}" if key == "new_bytes" else value for key, value in fact.items()) for fact in facts]
+    shown = {"new_bytes": "{:,}".format, "made": _to_the_minute}
+    rows = [tuple(shown.get(key, str)(value) for key, value in fact.items()) for fact in facts]
     columns = ("generation", "made", "by", "images", "models", "new bytes")
     render.print_table(columns, rows, ("generation", "images", "models", "new bytes"))
 
@@ -235,6 +237,10 @@ def _generations(path: Path) -> list[dict[str, Any]]:
             )
         known = {file.path for file in manifest.files()}
     return facts
+
+
+def _to_the_minute(time: str) -> str:
+    return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
 
 
 def _asked_tasks(tasks: Path | None, classes: Path | None, domain: str | None) -> list[SavedTask]:
