@@ -110,7 +110,8 @@ class Bench:
     def hub(self, name: str, size: Size) -> Path:
         """Return a hub of a size without models, made if it is not there."""
         path = self.work / name
-        if not (path / "manifest.json").is_file():
+        if not indexed(path):
+            shutil.rmtree(path, ignore_errors=True)
             graph = self.graph if size.nodes == self.plan.size.nodes else graph_of(size.nodes)
             make_hub(path, size, graph, self._remembering)
         return path
@@ -547,6 +548,14 @@ def remove(path: Path, images: Iterable[int]) -> None:
 
 
 # -- small things ---------------------------------------------------------------------------------------
+
+
+def indexed(path: Path) -> bool:
+    """Say whether there is a hub that was made to its end."""
+    if not (path / "manifest.json").is_file():
+        return False
+    with Hub.open(path) as hub:
+        return hub.manifest.index is not None
 
 
 def labelled(path: Path) -> list[str]:

@@ -18,6 +18,8 @@ from mllctl.kernels.arrays import Bool, Int
 from mllctl.kernels.order import taken, takers
 
 CHOSEN = "SELECT unnest($nodes::UINTEGER[])"
+# Who gets this far has seen sixteen rows of near rivals.
+FAR_STEP = 16
 ASKED = "SELECT unnest($models::UINTEGER[])"
 
 
@@ -110,22 +112,23 @@ class Counting:
         cell = np.searchsorted(nodes, blocks["node"]) * hits.shape[2] + blocks["domain"]
         late, selected = self._late_masks(nodes, models), _table(nodes)
         # Models that were shown the same images, as most were, have these in the same rows.
-        seen: dict[int, tuple[ImageRows, Bool, Int]] = {}
+        seen: dict[int, tuple[ImageRows, Bool, Int, Int]] = {}
         for m, model in enumerate(models.tolist()):
             newcomers = self._newcomers(late, model, blocks["block"])
             for file, part in zip(self._snapshot.orders(model), self._snapshot.rows_of[model], strict=True):
                 if id(part) not in seen:
                     rows = part.within(blocks["block"])
-                    seen[id(part)] = rows, (rows.mask & blocks["live"][rows.block]) != 0, cell[rows.block[rows.first]]
-                rows, live, cells = seen[id(part)]
+                    live = (rows.mask & blocks["live"][rows.block]) != 0
+                    cells = cell[rows.block[rows.first]]
+                    seen[id(part)] = rows, live, cells, _by_block(live, rows)
+                rows, live, cells, shown = seen[id(part)]
                 if len(rows.row) == 0:
                     continue
                 lost = self._taken(file, rows, selected)
                 if newcomers is not None:
                     lost |= (rows.mask & newcomers[rows.block]) != 0
-                for counts, counted in ((images, live), (hits, live & ~lost)):
-                    of_block = np.add.reduceat(counted.view(np.int8), rows.first, dtype=np.int64)
-                    np.add.at(counts[m].reshape(-1), cells, of_block)
+                np.add.at(images[m].reshape(-1), cells, shown)
+                np.add.at(hits[m].reshape(-1), cells, _by_block(live & ~lost, rows))
         return Evidence(models, nodes, hits, images)
 
     def _newcomers(self, late: dict[str, NDArray[Any]], model: int, blocks: Ordinals) -> Masks | None:
@@ -143,7 +146,7 @@ class Counting:
         lost = taken(near, selected)
         further = np.flatnonzero(~lost & near.full)
         if len(further):
-            lost[further] = taken(order.far(rows.row[further]), selected)
+            lost[further] = taken(order.far(rows.row[further]), selected, FAR_STEP)
         return lost
 
     def _takers(self, file: HubFile, rows: ImageRows, selected: Bool) -> Int:
@@ -200,6 +203,13 @@ class Counting:
     def _no_counts(self, nodes: Int, models: Int) -> tuple[Int, Int]:
         shape = len(models), len(nodes), self._domain_count
         return np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+
+
+def _by_block(counted: Bool, rows: ImageRows) -> Int:
+    """Count images block by block; of none there is no block."""
+    if len(counted) == 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(np.add.reduceat(counted.view(np.int8), rows.first, dtype=np.int64))
 
 
 def _table(chosen: Int) -> Bool:

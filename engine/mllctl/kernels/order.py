@@ -254,18 +254,19 @@ def _packed(order: Order, part: Bool, place: Int, nodes: NDArray[np.unsignedinte
     return Rivals.of(values, offsets)
 
 
-def taken(rivals: Rivals, selected: Bool) -> Bool:
+def taken(rivals: Rivals, selected: Bool, step: int = 1) -> Bool:
     """Say which images a selected node takes from their true node: where any of their rivals is selected.
 
     Args:
         rivals: of i images.
         selected: V_sel, True at its nodes; its last entry, which stands for the padding, is False.
+        step: rows of rivals that are looked at first; more where the first are known to settle little.
 
     Returns:
         shape (i,); False is a hit if the true node is selected and these are all rivals.
     """
     lost = np.zeros(len(rivals.start), dtype=np.bool_)
-    for at, _, _, settled in _looks(rivals, selected):
+    for at, _, _, settled in _looks(rivals, selected, step):
         # Nobody is looked at again once settled, so that a False writes nothing wrong.
         lost[at] = settled
     return lost
@@ -281,7 +282,7 @@ def takers(rivals: Rivals, selected: Bool) -> Int:
         shape (i,); -1 where no selected node does.
     """
     taker = np.full(len(rivals.start), -1, dtype=np.int64)
-    for at, look, found, settled in _looks(rivals, selected):
+    for at, look, found, settled in _looks(rivals, selected, 1):
         # From (rows, images, STRIDE) to one list an image.
         wide = (np.count_nonzero(settled), len(look) * STRIDE)
         which, rival = (np.moveaxis(table[:, settled], 1, 0).reshape(wide) for table in (found, look))
@@ -289,7 +290,7 @@ def takers(rivals: Rivals, selected: Bool) -> Int:
     return taker
 
 
-def _looks(rivals: Rivals, selected: Bool) -> Iterator[tuple[Int, NDArray[np.unsignedinteger], Bool, Bool]]:
+def _looks(rivals: Rivals, selected: Bool, step: int) -> Iterator[tuple[Int, NDArray[np.unsignedinteger], Bool, Bool]]:
     """Look along the ordered rivals of images until a selected one comes.
 
     Most images are settled by their first eight rivals, and those that are not by a few more: each round doubles what
@@ -301,7 +302,7 @@ def _looks(rivals: Rivals, selected: Bool) -> Iterator[tuple[Int, NDArray[np.uns
     """
     left = np.flatnonzero(rivals.start < rivals.end)
     row, end = rivals.start.take(left), rivals.end.take(left)
-    done, step = 0, 1
+    done = 0
     while len(left):
         # Images last: NumPy is slow where the last axis is short. Past its end a list's last row is seen again.
         ahead = np.minimum(row + np.arange(step)[:, None], end - 1)
