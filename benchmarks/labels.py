@@ -471,10 +471,12 @@ def plot(points: dict[str, list[tuple[float, float, float]]]) -> None:
                 0.5, 0.5, "bytes do not depend\non the task", ha="center", transform=axes[1, column].transAxes
             )
             axes[1, column].set_axis_off()
+        for axis in axes[:, column]:
+            axis.set_xticks(at, [f"{value:g}" for value in at])
+            axis.minorticks_off()
+            axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("hits by order, ms")
     axes[1, 0].set_ylabel("label, MB")
-    for axis in axes.flat:
-        axis.grid(alpha=0.3)
     figure.suptitle("Time to count hits, and bytes of labels: all models or one, 100 classes where not said otherwise")
     figure.tight_layout()
     figure.savefig(Path(__file__).parent / "growth.svg")
