@@ -4,6 +4,7 @@ Nothing here is fast, clever or shared with the engine. Matrices are lists of ro
 axes as the kernels. Ties always go to the lower index.
 """
 
+import itertools
 import math
 
 
@@ -127,3 +128,93 @@ def ensemble_confidence(probability, members, weighting):
             row.append(sum(w / sum(weight) * probability[m][x][c] for w, m in zip(weight, chosen, strict=True)))
         table.append(row)
     return table
+
+
+def shrunk_precision(hits, images, weights, lineage, strength, tie):
+    """(mean, worth) of each node of one model; hits and images of shape (v, domains)."""
+    nodes = range(len(hits))
+    own, worth, says = [], [], []
+    for v in nodes:
+        shown = sum(w * n for w, n in zip(weights, images[v], strict=True))
+        won = sum(w * h for w, h in zip(weights, hits[v], strict=True))
+        square = sum(w * w * n for w, n in zip(weights, images[v], strict=True))
+        own.append(won / shown if shown else 0.0)
+        worth.append(shown * shown / square if shown else 0.0)
+        says.append(worth[v] * strength / (worth[v] + strength))
+
+    def clip(x):
+        return min(max(x, 0.001), 0.999)
+
+    top = clip(sum(says[v] * own[v] for v in nodes) / sum(says)) if sum(says) else 0.5
+    held = tie * strength
+    believed = []
+    for v in nodes:
+        kin, told = top, sum(says)
+        for level in range(lineage.shape[1]):
+            if lineage[v, level] >= 0:
+                group = [u for u in nodes if lineage[u, level] == lineage[v, level]]
+                spoken = sum(says[u] for u in group)
+                kin = clip((sum(says[u] * own[u] for u in group) + held * kin) / (spoken + held))
+                told = spoken + held * told / (told + held)
+        mean = (worth[v] * own[v] + strength * kin) / (worth[v] + strength)
+        of_prior = (strength / (worth[v] + strength)) ** 2 * kin * (1 - kin) / (told + 1)
+        variance = mean * (1 - mean) / (worth[v] + strength + 1) + of_prior
+        believed.append((mean, max(mean * (1 - mean) / variance - 1, 0.1)))
+    return believed
+
+
+def subset_worth(quality, models):
+    return sum(max(quality[m][c] for m in models) for c in range(len(quality[0])))
+
+
+def first_best(quality, models):
+    """Those of some models that are the lowest best of a class, ascending."""
+    return sorted({max(models, key=lambda m: (quality[m][c], -m)) for c in range(len(quality[0]))})
+
+
+def best_subset(quality, size):
+    everyone = range(len(quality))
+    best = first_best(quality, everyone)
+    if len(best) > size:
+        sets = list(itertools.combinations(everyone, size))
+        most = max(subset_worth(quality, models) for models in sets)
+        best = first_best(quality, next(models for models in sets if subset_worth(quality, models) == most))
+    return best, subset_worth(quality, best)
+
+
+def greedy_subset(quality, size):
+    chosen = []
+    for _ in range(min(size, len(quality))):
+        rest = [m for m in range(len(quality)) if m not in chosen]
+        worth = {m: subset_worth(quality, [*chosen, m]) for m in rest}
+        chosen.append(max(rest, key=lambda m: (worth[m], -m)))
+    return first_best(quality, sorted(chosen)), subset_worth(quality, chosen)
+
+
+def pareto_front(quality, cost):
+    points = range(len(quality))
+
+    def beaten(n):
+        for other in points:
+            alike = quality[other] == quality[n] and cost[other] == cost[n]
+            if quality[other] >= quality[n] and cost[other] <= cost[n] and (not alike or other < n):
+                return True
+        return False
+
+    return sorted((n for n in points if not beaten(n)), key=lambda n: cost[n])
+
+
+def steps(nouns, one, other):
+    """How many edges lie between two synsets through their nearest common ancestor."""
+
+    def heights(wnid):
+        found, level, height = {wnid: 0}, [wnid], 0
+        while level:
+            height += 1
+            level = [parent for child in level for parent in nouns[child].hypernyms]
+            for parent in level:
+                found.setdefault(parent, height)
+        return found
+
+    here, there = heights(one), heights(other)
+    return min((here[wnid] + there[wnid] for wnid in here if wnid in there), default=999)

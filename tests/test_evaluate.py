@@ -80,6 +80,7 @@ def test_each_method_by_hand(run):
         {
             "best on average": "drawings",
             "best on the hub": "animals",
+            "paper": mll,
             "MLL, names": mll,
             "MLL, domain": mll,
             "oracle": oracle,
@@ -92,8 +93,13 @@ def test_each_method_by_hand(run):
             "random": pytest.approx(sum(accuracy) / 4),
             "best on average": accuracy[2],
             "best on the hub": accuracy[0],
+            "paper": mll,
+            "paper, k = 3": 1,
             "MLL, names": mll,
             "MLL, domain": mll,
+            # A model a class: on wolf, dog and car the animals model seems best at each of them.
+            "MLL, 2 models": mll,
+            "MLL, k = 1": mll,
             # The three best of each class together: one that knows outvotes those to whom all classes are alike.
             "MLL, k = 3": 1,
             "oracle": 1,

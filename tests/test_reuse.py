@@ -22,7 +22,9 @@ NEEDED = [[0, 1, 2], [1, 2], [1, 2]]
 def selection(request, labelled):
     classes, k = request.param
     with Hub.open(labelled.hub) as hub:
-        selection = select_models(hub, classes, k=k, nodes_per_class=1, encoder=FakeEncoder())
+        selection = select_models(
+            hub, classes, k=k, nodes_per_class=1, matching="caption", estimator="paper", encoder=FakeEncoder()
+        )
     assert np.unique(selection.members).tolist() == NEEDED[TASKS.index(request.param)]
     return selection
 
@@ -77,7 +79,7 @@ def test_each_model_is_loaded_once_and_shown_each_image_once(selection, pictures
 
 def test_a_single_model_answers_alone(selection, pictures):
     load = Loader()
-    ensemble = Ensemble.from_selection(selection, single=True, load=load)
+    ensemble = Ensemble.from_selection(selection, breadth="one", load=load)
     name = selection.names[selection.single]
     assert list(load.loaded) == [name]
     expected = probabilities(Loader()(name), pictures, prompts(selection))
@@ -105,7 +107,7 @@ def test_the_template_is_what_models_read(selection):
         model.encode_texts = lambda texts: heard.extend(texts) or encode(texts)
         return model
 
-    Ensemble.from_selection(selection, template="a drawing of {}", single=True, load=load)
+    Ensemble.from_selection(selection, template="a drawing of {}", breadth="one", load=load)
     assert heard == [f"a drawing of {class_}" for class_ in selection.classes]
     with pytest.raises(InvalidTask, match="template"):
         Ensemble.from_selection(selection, template="a drawing", load=load)

@@ -11,10 +11,16 @@ from mllctl.graph import with_ancestors
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
 from mllctl.images import Domain, scan
-from mllctl.select import DOMAIN_TEMPERATURE, SIMILARITY_FLOOR
+from mllctl.select import Options
+from mllctl.select.matching import SIMILARITY_FLOOR
+from mllctl.select.weighing import DOMAIN_TEMPERATURE
 
 # Of a node: four photos and two drawings.
 DRAWINGS = 2 / 6
+
+
+def select_as_the_paper(hub, *args, **options):
+    return select_models(hub, *args, matching="caption", estimator="paper", **options)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def hub(exact):
 @pytest.fixture
 def select(hub, exact):
     def with_its_encoder(*args, **options):
-        return select_models(hub, *args, **options, encoder=exact.encoder)
+        return select_as_the_paper(hub, *args, **options, encoder=exact.encoder)
 
     return with_its_encoder
 
@@ -141,7 +147,7 @@ def test_more_models_than_there_are_is_all_of_them(select):
 def test_a_selection_records_what_was_asked(select, hub):
     selection = select([" dog ", "cat"], "drawing", "count them", k=2, alpha=0.5, nodes_per_class=3)
     assert (selection.classes, selection.domain, selection.task) == (("dog", "cat"), "drawing", "count them")
-    assert (selection.k, selection.alpha, selection.nodes_per_class) == (2, 0.5, 3)
+    assert selection.options == Options(2, 0.5, 3, "caption", "paper", None)
     assert selection.hub_generation == hub.manifest.generation
 
 
@@ -169,7 +175,7 @@ def fake_world(labelled):
 @pytest.mark.parametrize("classes", [["dog"], ["dog", "cat"], ["car", "dog wolf", "no such thing", "apple"]])
 def test_the_whole_road_is_that_of_the_loops(fake_world, classes, nodes_per_class):
     hub, truth, similarity = fake_world
-    selection = select_models(hub, classes, k=2, nodes_per_class=nodes_per_class, encoder=FakeEncoder())
+    selection = select_as_the_paper(hub, classes, k=2, nodes_per_class=nodes_per_class, encoder=FakeEncoder())
     encoder = FakeEncoder()
     near = oracles.similarities(encoder.encode(hub.captions()).tolist(), encoder.encode(classes).tolist())
     usable = hub.evidence_nodes().tolist()
@@ -253,12 +259,14 @@ def test_a_model_whose_label_lacks_images_of_the_selected_nodes_is_left_out(exac
         label_model(exact_copy, exact.models[name])
     with Hub.open(exact_copy) as opened:
         selection = select_models(opened, ["dog", "cat"], encoder=exact.encoder)
-        assert (selection.names, selection.left_out) == (("things", "drawings"), ("animals", "unlabelled"))
+        assert selection.names == ("things", "drawings")
+        assert [name for name, _ in selection.left_out] == ["animals", "unlabelled"]
         # Positions are among the candidates: drawings is the better of the two.
         assert selection.members.tolist() == [[1], [1]]
         assert selection.images.tolist() == [[6, 7], [6, 7]]
         elsewhere = select_models(opened, ["cat"], encoder=exact.encoder)
-        assert (elsewhere.names, elsewhere.left_out) == (("animals", "things", "drawings"), ("unlabelled",))
+        assert elsewhere.names == ("animals", "things", "drawings")
+        assert [name for name, _ in elsewhere.left_out] == ["unlabelled"]
 
 
 def test_a_model_that_was_not_compared_with_a_new_node_is_left_out_where_it_counts(tmp_path, nouns):
@@ -278,5 +286,6 @@ def test_a_model_that_was_not_compared_with_a_new_node_is_left_out_where_it_coun
             ("fake/old", "stale", 1),
             ("fake/new", "complete", 0),
         ]
-        assert select_models(opened, ["cat", "dog"], encoder=FakeEncoder()).left_out == ("fake/old",)
+        left_out = dict(select_models(opened, ["cat", "dog"], encoder=FakeEncoder()).left_out)
+        assert left_out == {"fake/old": "its label is missing or stale; `mllctl label fake/old`"}
         assert select_models(opened, ["dog"], nodes_per_class=1, encoder=FakeEncoder()).left_out == ()

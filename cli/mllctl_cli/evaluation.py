@@ -10,13 +10,16 @@ from mllctl.hub import cache_folder
 from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption, hub_path, index_encoder
 
-# Ten columns are to fit a terminal of 80.
+# Fourteen columns are to fit a terminal of 100.
 SHORT = {
     "best on average": "average",
     "best on the hub": "hub",
+    "paper, k = 3": "p3",
     "MLL, names": "names",
     "MLL, domain": "domain",
-    "MLL, k = 3": "k = 3",
+    "MLL, 2 models": "2",
+    "MLL, k = 1": "k=1",
+    "MLL, k = 3": "k=3",
 }
 
 
@@ -51,13 +54,34 @@ def evaluate(
 
 
 def _print_means(evaluation: Evaluation) -> None:
-    count = len(evaluation.results)
-    rows = [(method, render.percent(mean)) for method, mean in evaluation.mean_top1().items()]
-    render.print_table((f"method, over {count} tasks", "mean top-1 %"), rows, ("mean top-1 %",))
+    count, reported = len(evaluation.results), evaluation.reported
+    rows = [
+        (
+            method,
+            render.percent(mean),
+            _between(evaluation, method),
+            *((render.percent(reported.mean_top1()[method]), _of_oracle(reported, method)) if count > 1 else ("", "")),
+        )
+        for method, mean in evaluation.mean_top1().items()
+    ]
+    # Of every second task nothing was learned when the defaults were tuned.
+    columns = (f"method, top-1 % over {count} tasks", "mean", "90 %", "mean of every 2nd", "% of the oracle")
+    render.print_table(columns, rows, columns[1:])
     render.print_line()
     wins = sorted(evaluation.wins().items(), key=lambda item: -item[1])
     best_at = [(model, f"{won:.1f}", render.percent(won / count)) for model, won in wins]
     render.print_table(("best at", "tasks", "%"), best_at, ("tasks", "%"))
+
+
+def _between(evaluation: Evaluation, method: str) -> str:
+    low, high = evaluation.interval(method)
+    return f"{render.percent(low)} to {render.percent(high)}"
+
+
+def _of_oracle(evaluation: Evaluation, method: str) -> str:
+    mean = evaluation.mean_top1()
+    low, high = evaluation.interval(method, "oracle")
+    return f"{100 * mean[method] / mean['oracle']:.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def _print_tasks(evaluation: Evaluation) -> None:
@@ -79,6 +103,8 @@ def _print_tasks(evaluation: Evaluation) -> None:
 def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "mean_top1": evaluation.mean_top1(),
+        "intervals": {method: list(evaluation.interval(method)) for method in METHODS},
+        "of_oracle": {method: list(evaluation.interval(method, "oracle")) for method in METHODS},
         "wins": evaluation.wins(),
         "tasks": [
             {
@@ -89,6 +115,10 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
                 "top1": result.top1,
                 "chosen": result.chosen,
                 "accuracy": dict(zip(evaluation.models, result.accuracy.tolist(), strict=True)),
+                "verdict": result.pick.advice,
+                "runner_up": result.pick.runner_up,
+                "beats_runner_up": result.pick.beats_runner_up,
+                "beats_best_overall": result.pick.beats_overall,
             }
             for result in evaluation.results
         ],

@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 import mllctl
-from mllctl_cli import doctor, evaluation, graph, hub, images, index, model, sql, task
+from mllctl_cli import captions, doctor, evaluation, explain, graph, hub, images, index, model, predict, select, sql
 
 EPILOG = """
 Exit codes:
@@ -53,7 +53,7 @@ def mllctl_(
     """
 
 
-for noun in (hub, graph, images, index, model, task, evaluation, sql, doctor):
+for noun in (hub, graph, images, index, model, captions, select, explain, predict, evaluation, sql, doctor):
     noun.register(app)
 
 

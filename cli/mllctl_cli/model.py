@@ -1,4 +1,4 @@
-"""`model add|list|show|remove` and `label`."""
+"""`model add|list|show|time|remove` and `label`."""
 
 import dataclasses
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 import mllctl
+from mllctl.backends.latency import measure_latency
 from mllctl.backends.protocol import VisionLanguageModel
 from mllctl.errors import HubReadOnly, InvalidTask
-from mllctl.hub import StoredModel
+from mllctl.hub import StoredModel, cache_folder
 from mllctl.hub.writing import change_hub
 from mllctl.label import LabelReport
 from mllctl_cli import render
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     model.command()(add)
     model.command("list")(list_)
     model.command()(show)
+    model.command("time")(time_)
     model.command()(remove)
     app.add_typer(model, name="model")
     app.command()(label)
@@ -82,6 +84,35 @@ def show(name: NameArgument, hub: HubOption = None, json: JsonOption = False) ->
         render.print_json(facts)
         return
     render.print_facts(facts)
+
+
+def time_(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Names of models, as `model list` shows them.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every model of the hub.")] = False,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure how long models take for one image on this machine.
+
+    The median of single images on the processor, without reading and scaling them. It is kept in the user's cache,
+    where limits on latency find it; models are loaded, and downloaded if they are not here.
+
+    Example: mllctl model time lite0-minilm/generalist
+    """
+    if bool(names) == all_:
+        raise InvalidTask("name the models to time, or give --all")
+    with mllctl.Hub.open(hub_path(hub)) as opened:
+        cards = [stored.card for stored in ([opened.model(name) for name in names] if names else opened.models())]
+    measured = []
+    for card in cards:
+        latency = measure_latency(mllctl.load_model(card.source), cache_folder())
+        measured.append({"model": card.name, "latency_ms": latency})
+        if not json:
+            render.print_line(f"{card.name}: {latency:.1f} ms an image")
+    if json:
+        render.print_json(measured)
 
 
 def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) -> None:

@@ -14,6 +14,9 @@
     ├── SourceUnreadable        a folder, manifest or class file that cannot be used at all
     ├── ModelNotLoadable
     ├── NoFaiss
+    ├── ExtraMissing            an optional library is not installed
+    ├── LanguageModelFailed     the server of a language model, which has no answer for any class
+    ├── NoCaptions              a class of which a language model wrote nothing
     ├── QueryRefused            SQL that fails or is not allowed
     └── InvalidTask             exit code 2: classes or options that make no task
 
@@ -141,6 +144,33 @@ class NoFaiss(MllctlError):
 
     def __init__(self) -> None:
         super().__init__("mllctl needs FAISS; pip install 'mllctl[cpu]' or, with an NVIDIA GPU, 'mllctl[gpu]'")
+
+
+class ExtraMissing(MllctlError):
+    """A library that only some commands need is not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"mllctl needs the {extra!r} extra to {purpose}; pip install 'mllctl[{extra}]'")
+        self.extra = extra
+
+
+class LanguageModelFailed(MllctlError):
+    """The server of a language model cannot be reached, refuses, or does not know the model."""
+
+    def __init__(self, model: str, server: str, reason: str) -> None:
+        super().__init__(f"{model} at {server}: {reason}")
+        self.model = model
+        self.server = server
+        self.reason = reason
+
+
+class NoCaptions(MllctlError):
+    """A language model refuses a class, or its answers are of no use."""
+
+    def __init__(self, class_: str, reason: str) -> None:
+        super().__init__(f"no captions of {class_!r}: {reason}; try another --model or write them by hand")
+        self.class_ = class_
+        self.reason = reason
 
 
 class QueryRefused(MllctlError):

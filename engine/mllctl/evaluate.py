@@ -7,9 +7,13 @@ cache by weights and images, so a second run only selects.
     random            the mean over all models: what picking blindly gives on average
     best on average   the one model with the best mean over these very tasks, known only afterwards
     best on the hub   the one model with the best mean precision over all nodes, known before
+    paper             one model a task as the paper has it: by captions, Eq 5-7, all domains alike
+    paper, k = 3      three models a class of the same, weighed by entropy (Eq 9)
     MLL, names        one model a task, selected from class names
     MLL, domain       one model a task, selected from class names and the domain in words
-    MLL, k = 3        three models a class, by name and domain, weighed alike
+    MLL, 2 models     at most two models a task, each class answered by one of them
+    MLL, k = 1        a model a class, by name and domain
+    MLL, k = 3        three models a class, weighed alike
     oracle            the best single model of each task, known only afterwards
 """
 
@@ -28,14 +32,28 @@ from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
 from mllctl.images import open_image, read_bytes
 from mllctl.kernels.arrays import Float, Int
-from mllctl.kernels.ensemble import ensemble_confidence, softmax
-from mllctl.select import select_models
+from mllctl.kernels.ensemble import Weighting, ensemble_confidence, softmax
+from mllctl.select import Selection, select_models
+from mllctl.senses import plain_name
 
 Progress = Callable[[str, int, int], None]  # (model, images done, images in all)
 
 BATCH = 64
 ENSEMBLE_SIZE = 3
-METHODS = ("random", "best on average", "best on the hub", "MLL, names", "MLL, domain", "MLL, k = 3", "oracle")
+METHODS = (
+    "random",
+    "best on average",
+    "best on the hub",
+    "paper",
+    "paper, k = 3",
+    "MLL, names",
+    "MLL, domain",
+    "MLL, 2 models",
+    "MLL, k = 1",
+    "MLL, k = 3",
+    "oracle",
+)
+RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,22 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """What `MLL, domain` said of its own choice.
+
+    Attributes:
+        beats_overall, beats_runner_up: probabilities, in [0, 1].
+        runner_up: name of that model; None if there is no other.
+        advice: the verdict.
+    """
+
+    beats_overall: float
+    beats_runner_up: float
+    runner_up: str | None
+    advice: str
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """One task's outcome.
 
@@ -68,12 +102,14 @@ class TaskResult:
         accuracy: top-1 of each model, in [0, 1], by the order of `Evaluation.models`.
         chosen: method -> the model it chose; methods that choose several are not in it.
         top1: method -> top-1, in [0, 1].
+        pick: what selection said of its choice.
     """
 
     task: Task
     accuracy: Float
     chosen: dict[str, str]
     top1: dict[str, float]
+    pick: Pick
 
 
 @dataclass(frozen=True)
@@ -91,6 +127,19 @@ class Evaluation:
     def mean_top1(self) -> dict[str, float]:
         """Return each method's mean top-1 over the tasks, in [0, 1]."""
         return {method: float(np.mean([result.top1[method] for result in self.results])) for method in METHODS}
+
+    def interval(self, method: str, of: str | None = None, mass: float = 0.9, seed: int = 0) -> tuple[float, float]:
+        """Return the ends of a bootstrap interval over tasks: of a mean top-1, or of its ratio to that of `of`."""
+        top1 = np.array([[result.top1[method], result.top1[of] if of else 1.0] for result in self.results])
+        random = np.random.default_rng(seed)
+        drawn = top1[random.integers(0, len(top1), (RESAMPLES, len(top1)))].mean(axis=1)
+        low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - mass) / 2, (1 + mass) / 2])
+        return float(low), float(high)
+
+    @property
+    def reported(self) -> "Evaluation":
+        """Every second task: those on which nothing was tuned (docs/decisions.md)."""
+        return Evaluation(self.models, self.results[1::2])
 
     def wins(self) -> dict[str, float]:
         """Return how many tasks each model is best at; a tie is shared."""
@@ -162,23 +211,38 @@ def _choose(
     hub: Hub, encoder: Encoder, task: Task, answers: Mapping[str, Float], accuracy: Float, average: str
 ) -> TaskResult:
     """Let every method choose for one task, and look up what it gets."""
+    k = ENSEMBLE_SIZE
+    paper = select_models(hub, task.classes, k=k, matching="caption", estimator="paper", encoder=encoder)
     by_name = select_models(hub, task.classes, encoder=encoder)
-    by_domain = select_models(hub, task.classes, task.domain_text, k=ENSEMBLE_SIZE, encoder=encoder)
+    by_domain = select_models(hub, task.classes, task.domain_text, k=k, encoder=encoder)
     names = tuple(answers)
     of = dict(zip(names, accuracy.tolist(), strict=True))
     chosen = {
         "best on average": average,
         "best on the hub": by_name.names[by_name.overall],
+        "paper": paper.names[paper.single],
         "MLL, names": by_name.names[by_name.single],
         "MLL, domain": by_domain.names[by_domain.single],
         "oracle": names[int(np.argmax(accuracy))],
     }
-    probability = np.stack([answers[name] for name in by_domain.names])
-    together = ensemble_confidence(probability, by_domain.members, "uniform")
     top1 = {method: of[model] for method, model in chosen.items()}
     top1["random"] = float(accuracy.mean())
-    top1[f"MLL, k = {ENSEMBLE_SIZE}"] = _top1(together, task.truth)
-    return TaskResult(task, accuracy, chosen, top1)
+    together: dict[str, tuple[Selection, Int, Weighting]] = {
+        f"paper, k = {k}": (paper, paper.members, "entropy"),
+        "MLL, 2 models": (by_domain, by_domain.answer("few").members[:, :1], "uniform"),
+        "MLL, k = 1": (by_domain, by_domain.members[:, :1], "uniform"),
+        f"MLL, k = {k}": (by_domain, by_domain.members, "uniform"),
+    }
+    for method, (selection, members, weighting) in together.items():
+        probability = np.stack([answers[name] for name in selection.names])
+        top1[method] = _top1(ensemble_confidence(probability, members, weighting), task.truth)
+    pick = Pick(
+        by_domain.doubt.beats_overall,
+        by_domain.doubt.beats_runner_up,
+        None if by_domain.doubt.runner_up is None else by_domain.names[by_domain.doubt.runner_up],
+        by_domain.verdict.advice,
+    )
+    return TaskResult(task, accuracy, chosen, {method: top1[method] for method in METHODS}, pick)
 
 
 def _top1(confidence: Float, truth: Int) -> float:
@@ -201,7 +265,7 @@ def _answers(
     answers = []
     for task in tasks:
         images = np.array([embedding[uri] for uri in task.uris])
-        prompts = model.encode_texts(class_prompts(task.classes)).astype(np.float64)
+        prompts = model.encode_texts(class_prompts([plain_name(class_) for class_ in task.classes])).astype(np.float64)
         answers.append(softmax(model.card.logit_scale * (images @ prompts.T)))
     return answers
 

@@ -16,7 +16,8 @@ from mllctl.captions import PROMPT, class_prompts
 from mllctl.errors import ModelNotLoadable
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.ensemble import Weighting, ensemble_confidence, softmax
-from mllctl.select import Selection
+from mllctl.select import Breadth, Selection
+from mllctl.senses import plain_name
 
 Loader = Callable[[str], VisionLanguageModel]
 
@@ -78,7 +79,7 @@ class Ensemble:
         weighting: Weighting = "entropy",
         template: str = PROMPT,
         *,
-        single: bool = False,
+        breadth: Breadth | None = None,
         load: Loader = load_model,
     ) -> "Ensemble":
         """Load the models a selection names, and encode the prompts of its classes.
@@ -87,15 +88,15 @@ class Ensemble:
             selection: what `select_models` returned.
             weighting: `entropy` (the paper's), `confidence` or `uniform`.
             template: prompt with `{}` where the class goes.
-            single: use the selection's one best model for all classes.
+            breadth: which answer; None for the models of each class, or the few that were asked for.
             load: makes a model from what the hub recorded as its source.
 
         Raises:
             ModelNotLoadable: if a model cannot be loaded, or its weights are not the labelled ones.
         """
-        members = np.full((len(selection.classes), 1), selection.single) if single else selection.members
+        members = selection.answer(breadth).members if breadth else selection.members
         needed = np.unique(members)
-        prompts = class_prompts(selection.classes, template)
+        prompts = class_prompts([plain_name(class_) for class_ in selection.classes], template)
         loaded = []
         for m in needed:
             card = selection.models[m].card

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import typer.main
 
+from chat_server import ChatServer, completes
 from fakes import COLOURS, paint_folder
 from mllctl.evaluate import Task
 from mllctl.hub import bundled_hub
@@ -127,24 +128,44 @@ def check_keys(outcome, title, code=0):
         ("labelled", "images list", ()),
         ("labelled", "model list", ()),
         ("labelled", "model show", ("fake/0",)),
-        ("labelled", "select", ("--class", "dog", "--class", "quantum", "--domain", "photo", "--task", "any")),
+        ("labelled", "model time", ("fake/0", "fake/1")),
+        ("labelled", "select", ("--class", "dog", "--class", "quantum", "--domain", "photo", "--cost", "params")),
         ("labelled", "sql", ("from precision limit 2",)),
         ("labelled", "doctor", ()),
+        ("labelled", "doctor, with classes", ("--class", "dog", "--class", "crane")),
     ],
 )
 def test_a_question_prints_the_documented_keys(run, hubs, hub, title, arguments):
     outcome = run(*title.partition(",")[0].split(), *arguments, "--hub", getattr(hubs, hub), "--json")
     # No model is left out where every label is complete; see the next test.
-    known = DOCUMENTED[title] - {"left_out[]"}
+    known = DOCUMENTED[title] - {"left_out[].model", "left_out[].reason"}
     assert outcome.code == 0
     assert printed_keys(outcome.json, known) == known
 
 
 def test_models_that_are_left_out_are_named(run, hubs):
-    arguments = ("--class", "dog", "--class", "apple", "--hub", hubs.unseen, "--json")
+    arguments = ("--class", "dog", "--class", "apple", "--hub", hubs.unseen, "--cost", "params", "--json")
     outcome = run("select", *arguments)
-    assert outcome.json["left_out"] == ["fake/0", "fake/2"]
+    assert [left["model"] for left in outcome.json["left_out"]] == ["fake/0", "fake/2"]
     check_keys(outcome, "select")
+
+
+def test_an_explanation_prints_the_documented_keys_and_writes_a_page(run, hubs, tmp_path):
+    (tmp_path / "classes.txt").write_text("dog\nwolf\n")
+    known = DOCUMENTED["explain"]
+    found = set()
+    for model in ("fake/0", "fake/1", "fake/2"):
+        page = tmp_path / f"{model[-1]}.html"
+        arguments = ("--classes", tmp_path / "classes.txt", "--model", model, "--hub", hubs.labelled, "--report", page)
+        outcome = run("explain", "dog", *arguments, "--json")
+        assert outcome.code == 0
+        found |= printed_keys(outcome.json, known)
+        shown = page.read_text()
+        assert shown.count("data:image/png") == len(outcome.json["images"])
+        again = run("explain", "dog", *arguments)
+        assert again.code == 1
+        assert "is there already; name a new file" in again.err
+    assert known - found <= {"changes[].change", "changes[].model"}
 
 
 def test_a_change_prints_the_documented_keys(run, hubs, photos):
@@ -181,6 +202,16 @@ def test_a_difference_between_generations_prints_the_documented_keys(run, hubs, 
     check_keys(run("hub", "restore", last["generation"], "--hub", hub, "--json"), "hub restore")
 
 
+def test_captions_print_the_documented_keys(run, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    command = ("captions", "write", "--class", "crane", "--class", "heron", "--model", "writer", "--json")
+    check_keys(run(*command, "--dry-run"), "captions write, with --dry-run")
+    with ChatServer() as server:
+        server.replies += [completes(refusal="I can't.")]
+        outcome = run(*command, "--base-url", server.url, "--out", "captions.json")
+    check_keys(outcome, "captions write", code=3)
+
+
 def test_evaluation_prints_the_documented_keys(run, hubs, small_task):
     check_keys(run("evaluate", "--hub", hubs.labelled, "--json"), "evaluate")
 
@@ -188,7 +219,7 @@ def test_evaluation_prints_the_documented_keys(run, hubs, small_task):
 def test_evaluation_is_a_table_of_methods_and_on_demand_of_tasks(run, hubs, small_task):
     shown = run("evaluate", "--hub", hubs.labelled, "--tasks").out
     assert "four" in shown
-    assert "method, over 1 tasks  mean top-1 %" in shown
+    assert "method, top-1 % over 1 tasks" in shown
     assert {line.split()[0] for line in shown.splitlines()[-3:]} == {"fake/0", "fake/1", "fake/2"}
 
 

@@ -1,4 +1,4 @@
-"""The only importers of torch, open_clip, sentence_transformers, onnxruntime and faiss.
+"""The only importers of torch, open_clip, sentence_transformers, onnxruntime, faiss and openai.
 
     protocol           what the engine asks of them: `Encoder`, `VisionLanguageModel`, `ModelCard`
     sentence           sentence encoders, by ONNX where they have been exported
@@ -6,7 +6,10 @@
     towers             the frozen towers of the demo hub, from the packages that carry them
     demo               packaged towers and shipped heads, composed into open_clip models
     conse              ImageNet's class names as a vision-language model, nothing trained
+    latency            how long a model takes for one image on this machine
+    facts              what a model costs, and whether its weights are here
     vectors            nearest neighbours among captions
+    llm                language models that write captions, behind any OpenAI-compatible endpoint
 
 `load_model` is the way to a vision-language model, `sentence.sentence_encoder` to an encoder. Each
 library is imported by the function that needs it: importing this package imports none of them.

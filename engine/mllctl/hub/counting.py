@@ -71,15 +71,16 @@ class Counting:
             return self._winners_among_first(model, nodes)
         images = self._snapshot.arrays(
             f"""
-              SELECT i.image, i.node, (i.block::BIGINT << 6) | i.bit AS place
+              SELECT i.image, i.node, b.domain, (i.block::BIGINT << 6) | i.bit AS place
                 FROM image i
+                JOIN block b USING (block)
                 JOIN label_state s USING (block)
                WHERE i.node IN ({CHOSEN}) AND s.model = $model AND s.labelled >> i.bit & 1 = 1
             ORDER BY place
             """,
             {"nodes": nodes.tolist(), "model": model},
         )
-        image, truth, place = (images[name].astype(np.int64) for name in ("image", "node", "place"))
+        image, truth, domain, place = (images[n].astype(np.int64) for n in ("image", "node", "domain", "place"))
         winner, blocks = truth.copy(), np.unique(place >> 6)
         for file, part in zip(self._snapshot.orders(model), self._snapshot.rows_of[model], strict=True):
             rows = part.within(blocks)
@@ -89,7 +90,7 @@ class Counting:
                 winner[at] = np.where(taker >= 0, taker, winner[at])
         self._let_newcomers_win(model, nodes, place, image, winner)
         by_image = np.argsort(image)
-        return Winners(image[by_image], truth[by_image], winner[by_image])
+        return Winners(image[by_image], truth[by_image], domain[by_image], winner[by_image])
 
     @cached_property
     def _blocks(self) -> dict[str, NDArray[Any]]:
@@ -177,16 +178,17 @@ class Counting:
 
     def _winners_among_first(self, model: int, nodes: Int) -> Winners:
         query = """
-              SELECT l.image, i.node AS truth,
+              SELECT l.image, i.node AS truth, b.domain,
                      coalesce(list_filter(l.rivals, lambda r: list_contains($nodes::UINTEGER[], r))[1]::BIGINT,
                               CASE WHEN l.rank = len(l.rivals) THEN i.node ELSE -1 END) AS winner
                 FROM image_label l
                 JOIN image i USING (image)
+                JOIN block b USING (block)
                WHERE l.model = $model AND list_contains($nodes::UINTEGER[], i.node)
             ORDER BY l.image
         """
         found = self._snapshot.arrays(query, {"nodes": nodes.tolist(), "model": model})
-        return Winners(*(found[name].astype(np.int64) for name in ("image", "truth", "winner")))
+        return Winners(*(found[name].astype(np.int64) for name in ("image", "truth", "domain", "winner")))
 
     def _late_masks(self, nodes: Int, models: Int) -> dict[str, NDArray[Any]]:
         """Return the masks of later parts among the chosen nodes, by block and rival."""

@@ -228,13 +228,14 @@ class Winners:
     """Which selected node took each image of the selected nodes, by order of images.
 
     Attributes:
-        image, truth: ordinals, shape (i,).
+        image, truth, domain: ordinals, shape (i,).
         winner: node; the truth itself where no other takes the image, -1 where a hub without embeddings that keeps
             only the first rivals does not know, shape (i,).
     """
 
     image: NDArray[np.int64]
     truth: NDArray[np.int64]
+    domain: NDArray[np.int64]
     winner: NDArray[np.int64]
 
 

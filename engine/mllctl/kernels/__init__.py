@@ -1,12 +1,17 @@
 """The arithmetic of the papers: arrays in, arrays out, one equation family a file.
 
+    captions    the vector of a class that has several captions
     transfer    which nodes stand for which class (matrix Z)
     precision   integer hits of a model on the selected nodes (Eq 5)
     evidence    hits per domain, weighted by domain (our extension of Eq 5)
+    shrinkage   precision from few images: empirical Bayes round a node's kin, with intervals
+    bootstrap   how often one model would be ahead of another
     reuse       class precision, reuse metric, best models (Eq 6, 7)
+    subset      few models chosen together for many classes; quality against cost
     ensemble    confidence of several models together (Eq 8-10)
     order       embeddings of one model -> who beats the true node of each image, best first
 
 Axes: m models, c classes, v nodes, i images, d embedding width. float64 unless said.
-All ties go to the lowest index. Nothing here reads a file, a clock or a random number.
+All ties go to the lowest index. Nothing here reads a file or a clock; random numbers come
+from a generator that was handed in.
 """

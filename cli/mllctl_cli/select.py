@@ -1,0 +1,358 @@
+"""`select`: from the names of classes to models."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import mllctl
+from mllctl.captions import TEMPLATE, read_captions
+from mllctl.errors import InvalidTask
+from mllctl.hub import Hub, bundled_hub
+from mllctl.select import ESTIMATORS, MATCHINGS, Answer, Estimator, Matching, Selection, chance
+from mllctl_cli import render
+from mllctl_cli.budget import (
+    CachedOption,
+    CostOption,
+    LicenseOption,
+    MaxGflopsOption,
+    MaxLatencyOption,
+    MaxParamsOption,
+    MaxSizeOption,
+    ModelsOption,
+    PlotOption,
+    UnknownLicenseOption,
+    barred_models,
+    find_cost,
+    print_quality_by_cost,
+    quality_by_cost,
+    read_limits,
+    write_plot,
+)
+from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
+from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
+
+TaskOption = Annotated[
+    str | None, typer.Option("--task", metavar="TEXT", help="Kind of task, in words; for --caption-template.")
+]
+KOption = Annotated[int, typer.Option("-k", metavar="N", help="Models per class, at least 1.")]
+AlphaOption = Annotated[
+    float, typer.Option("--alpha", metavar="X", help="Weight of a class itself against the task's mean, in [0, 1].")
+]
+NodesOption = Annotated[int, typer.Option("--nodes", metavar="N", help="Nodes a class is matched to, at least 1.")]
+MatchOption = Annotated[
+    str, typer.Option("--match", metavar="HOW", help="wordnet (through the graph) or caption (the paper's).")
+]
+EstimatorOption = Annotated[
+    str, typer.Option("--estimator", metavar="NAME", help="shrunk, or paper (its Eq 5-7 as printed).")
+]
+MaxModelsOption = Annotated[
+    int | None,
+    typer.Option("--max-models", metavar="N", help="At most N models over the whole task.", show_default=False),
+]
+CaptionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--captions", metavar="FILE", help="JSON of class and caption, or list of captions.", show_default=False
+    ),
+]
+TemplateOption = Annotated[
+    str,
+    typer.Option("--caption-template", metavar="TEXT", help="What a class is matched by: {class}, {domain}, {task}."),
+]
+NODES_SHOWN = DOMAINS_SHOWN = 3
+NAMES_SHOWN = 5
+TITLES = {"one": "one model", "few": "at most {} models", "each": "a model per class"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(select)
+
+
+def select(
+    classes: ClassesOption = None,
+    class_: ClassOption = None,
+    domain: DomainOption = None,
+    task: TaskOption = None,
+    k: KOption = 1,
+    max_models: MaxModelsOption = None,
+    alpha: AlphaOption = 0.7,
+    nodes: NodesOption = 5,
+    match: MatchOption = "wordnet",
+    estimator: EstimatorOption = "shrunk",
+    captions: CaptionsOption = None,
+    template: TemplateOption = TEMPLATE,
+    max_params: MaxParamsOption = None,
+    max_gflops: MaxGflopsOption = None,
+    max_size: MaxSizeOption = None,
+    max_latency: MaxLatencyOption = None,
+    license_: LicenseOption = None,
+    allow_unknown_license: UnknownLicenseOption = False,
+    cached_only: CachedOption = False,
+    models: ModelsOption = None,
+    cost: CostOption = None,
+    plot: PlotOption = None,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Select models for a task from the names of its classes.
+
+    Nothing else is needed: no images, no labels, no weights of any model. The models of a class are ordered by reuse:
+    precision on the class, blended with the mean over the task. Three answers stand side by side, with how sure they
+    are and the Python that uses them; the verdict may be to take the best model over the whole hub instead.
+
+    Example: mllctl select --classes classes.txt --domain satellite
+    """
+    names = read_classes(classes, class_)
+    limits = read_limits(
+        {"parameters": max_params, "gflops": max_gflops, "bytes": max_size, "ms": max_latency},
+        license_,
+        allow_unknown_license=allow_unknown_license,
+        cached_only=cached_only,
+        models=tuple(models or ()),
+    )
+    shown_cost = find_cost(cost, plot)
+    path = hub_path(hub)
+    with Hub.open(path) as opened:
+        selection = mllctl.select_models(
+            opened,
+            names,
+            domain,
+            task,
+            k,
+            alpha,
+            nodes,
+            matching=find_matching(match),
+            estimator=find_estimator(estimator),
+            max_models=max_models,
+            captions=read_captions(captions) if captions else None,
+            template=template,
+            barred=barred_models(opened, limits),
+            encoder=index_encoder(opened),
+        )
+    points = quality_by_cost(selection, shown_cost) if shown_cost else []
+    if json:
+        by_cost = [dataclasses.asdict(point) for point in points]
+        render.print_json({**selection_json(selection, path), "by_cost": by_cost})
+    else:
+        _print_selection(selection, path)
+        if shown_cost:
+            print_quality_by_cost(points, shown_cost)
+    if plot and shown_cost:
+        write_plot(points, shown_cost, plot)
+    say_limits(selection)
+
+
+def find_matching(name: str) -> Matching:
+    """Return a way of matching by its name."""
+    for known in MATCHINGS:
+        if known == name:
+            return known
+    raise InvalidTask(f"--match must be one of {', '.join(MATCHINGS)}, got {name!r}")
+
+
+def find_estimator(name: str) -> Estimator:
+    """Return an estimator by its name."""
+    for known in ESTIMATORS:
+        if known == name:
+            return known
+    raise InvalidTask(f"--estimator must be one of {', '.join(ESTIMATORS)}, got {name!r}")
+
+
+def selection_json(selection: Selection, hub: Path) -> dict[str, Any]:
+    """Return a selection as docs/cli.md documents it."""
+    options, doubt = selection.options, selection.doubt
+    low, high = selection.mean_interval()
+    mean = _mean_precision(selection)
+    return {
+        "domain": selection.domain,
+        "task": selection.task,
+        "k": options.k,
+        "alpha": options.alpha,
+        "nodes_per_class": options.nodes_per_class,
+        "match": options.matching,
+        "estimator": options.estimator,
+        "max_models": options.max_models,
+        "hub_generation": selection.hub_generation,
+        "verdict": selection.verdict.advice,
+        "reason": selection.verdict.reason,
+        "single": selection.names[selection.single],
+        "best_overall": selection.names[selection.overall],
+        "runner_up": None if doubt.runner_up is None else selection.names[doubt.runner_up],
+        "beats_runner_up": doubt.beats_runner_up,
+        "beats_best_overall": doubt.beats_overall,
+        "answers": [_answer_json(selection, answer, hub) for answer in selection.answers],
+        "models": [
+            {
+                "model": name,
+                "precision": mean[m],
+                "low": None if mean[m] is None else float(low[m]),
+                "high": None if mean[m] is None else float(high[m]),
+                "reuse": float(selection.reuse[m].mean()),
+                "parameters": selection.models[m].card.parameters,
+            }
+            for m, name in enumerate(selection.names)
+        ],
+        "left_out": [{"model": name, "reason": reason} for name, reason in selection.left_out],
+        "domain_matched": selection.domain_matched,
+        "domains": [{"name": d.name, "similarity": d.similarity, "weight": d.weight} for d in selection.domains],
+        "classes": _classes_json(selection),
+    }
+
+
+def _answer_json(selection: Selection, answer: Answer, hub: Path) -> dict[str, Any]:
+    return {
+        "breadth": answer.breadth,
+        "models": [selection.names[m] for m in answer.models],
+        "parameters": sum(selection.models[m].card.parameters for m in answer.models),
+        "precision": answer.precision,
+        "best_choice": answer.exact,
+        "python": python_lines(selection, answer, hub),
+    }
+
+
+def _classes_json(selection: Selection) -> list[dict[str, Any]]:
+    low, high = selection.precision_interval()
+    reuse_low, reuse_high = selection.reuse_interval()
+    share = selection.share
+    told = []
+    for c, name in enumerate(selection.classes):
+        meaning = selection.meanings[c].synset if selection.meanings else None
+        told.append(
+            {
+                "class": name,
+                "covered": bool(selection.covered[c]),
+                "meaning": meaning.synset if meaning else None,
+                "similarity": float(selection.similarity[c]),
+                "members": [
+                    {
+                        "model": selection.names[m],
+                        "precision": float(share[m, c]),
+                        "low": float(low[m, c]),
+                        "high": float(high[m, c]),
+                        "reuse": float(selection.reuse[m, c]),
+                        "reuse_low": float(reuse_low[m, c]),
+                        "reuse_high": float(reuse_high[m, c]),
+                    }
+                    for m in selection.members[c]
+                ],
+                "nodes": [
+                    {"node": node.synset, "weight": weight, "images": node.images}
+                    for node, weight in selection.nodes_of(c)
+                ],
+            }
+        )
+    return told
+
+
+def python_lines(selection: Selection, answer: Answer, hub: Path) -> list[str]:
+    """Return the Python that makes this selection again, loads the models of an answer and uses them."""
+    options = selection.options
+    given = [repr(list(selection.classes)) if len(selection.classes) <= NAMES_SHOWN else "classes"]
+    given += [f"{name}={value!r}" for name, value in (("domain", selection.domain), ("task", selection.task)) if value]
+    plain = (("k", 1), ("alpha", 0.7), ("nodes_per_class", 5), ("matching", "wordnet"), ("estimator", "shrunk"))
+    given += [f"{name}={getattr(options, name)!r}" for name, usual in plain if getattr(options, name) != usual]
+    if options.max_models is not None:
+        given.append(f"max_models={options.max_models}")
+    return [
+        "import mllctl",
+        f"with mllctl.Hub.open({'mllctl.find_hub()' if hub == bundled_hub() else repr(str(hub))}) as hub:",
+        f"    selection = mllctl.select_models(hub, {', '.join(given)})",
+        _loading_line(answer),
+        "names = ensemble.predict(images).names  # images: a list of PIL images",
+    ]
+
+
+def _loading_line(answer: Answer) -> str:
+    return f'ensemble = mllctl.Ensemble.from_selection(selection, "uniform", breadth="{answer.breadth}")'
+
+
+def _mean_precision(selection: Selection) -> list[float | None]:
+    """Return each model's mean precision over the classes that have evidence; None if none has."""
+    share = selection.share[:, selection.covered]
+    return [float(row.mean()) if len(row) else None for row in share]
+
+
+def _print_selection(selection: Selection, hub: Path) -> None:
+    low, high = selection.precision_interval()
+    rows = [_class_row(selection, c, low[:, c], high[:, c]) for c in range(len(selection.classes))]
+    render.print_table(("class", "model", "precision %", "evidence from"), rows, ("precision %",), ("model",))
+    render.print_line()
+    facts = {_title(selection, answer): _said(selection, answer) for answer in selection.answers}
+    facts["best over the whole hub"] = _with_mean(selection, selection.overall)
+    facts["verdict"] = f"{selection.verdict.advice}: {selection.verdict.reason}"
+    if selection.domain_matched:
+        heavy = [d for d in sorted(selection.domains, key=lambda d: -d.weight)[:DOMAINS_SHOWN] if d.weight >= 0.001]
+        facts["weight of domains"] = ", ".join(f"{d.name} {render.percent(d.weight)} %" for d in heavy)
+    render.print_facts(facts)
+    render.print_line()
+    # Not wrapped: these lines are to be copied.
+    for line in python_lines(selection, selection.answers[0], hub)[:3]:
+        typer.echo(line)
+    for answer in selection.answers:
+        typer.echo(_loading_line(answer))
+
+
+def _title(selection: Selection, answer: Answer) -> str:
+    return TITLES[answer.breadth].format(selection.options.max_models or 2)
+
+
+def _said(selection: Selection, answer: Answer) -> str:
+    """Name the models of an answer, and what they are believed to reach."""
+    doubt = selection.doubt
+    if answer.breadth == "one":
+        sure = ""
+        if doubt.runner_up is not None:
+            sure = f"; {chance(doubt.beats_runner_up)} sure to beat {selection.names[doubt.runner_up]}"
+        return f"{_with_mean(selection, answer.models[0])}{sure}"
+    names = [selection.names[m] for m in answer.models]
+    listed = ", ".join(names) if len(names) <= NAMES_SHOWN else f"{len(names)} models"
+    return f"{listed}, mean precision {render.percent(answer.precision)} %"
+
+
+def _with_mean(selection: Selection, m: int) -> str:
+    mean = _mean_precision(selection)[m]
+    if mean is None:
+        return selection.names[m]
+    low, high = selection.mean_interval()
+    between = f"({100 * low[m]:.0f} to {100 * high[m]:.0f})"
+    return f"{selection.names[m]}, mean precision {render.percent(mean)} % {between}"
+
+
+def _class_row(selection: Selection, c: int, low: Any, high: Any) -> tuple[str, str, str, str]:
+    name, share = selection.classes[c], selection.share
+    if not selection.covered[c]:
+        # Rounded down: just under the floor must not read as the floor.
+        similarity = math.floor(100 * selection.similarity[c]) / 100
+        return name, "no evidence", "", f"nearest is only {similarity:.2f} like it"
+    members = selection.members[c]
+    nodes = selection.nodes_of(c)
+    parts = sum(weight for _, weight in nodes)
+    return (
+        name,
+        "\n".join(selection.names[m] for m in members),
+        "\n".join(f"{100 * share[m, c]:.0f} ({100 * low[m]:.0f} to {100 * high[m]:.0f})" for m in members),
+        ", ".join(f"{node.name} {100 * weight / parts:.0f} %" for node, weight in nodes[:NODES_SHOWN]),
+    )
+
+
+def say_limits(selection: Selection) -> None:
+    """Say on stderr what the answer does not rest on."""
+    bare = [name for name, covered in zip(selection.classes, selection.covered, strict=True) if not covered]
+    if bare:
+        more = f" and {len(bare) - NAMES_SHOWN} more" if len(bare) > NAMES_SHOWN else ""
+        listed = ", ".join(bare[:NAMES_SHOWN]) + more
+        render.say(f"the hub has no evidence for {len(bare)} of {len(selection.classes)} classes: {listed}")
+    if selection.domain and not selection.domain_matched:
+        best = max(selection.domains, key=lambda d: d.similarity or 0)
+        render.say(
+            f"no sample domain is like {selection.domain!r} (nearest is {best.name} at {best.similarity:.2f}); "
+            "all domains count alike"
+        )
+    for name, reason in selection.left_out[:NAMES_SHOWN]:
+        render.say(f"{name} is left out: {reason}")
+    if len(selection.left_out) > NAMES_SHOWN:
+        render.say(f"{len(selection.left_out) - NAMES_SHOWN} more models are left out; --json names them")

@@ -1,0 +1,245 @@
+"""Why a model was chosen for a class, from the nodes down to the images, and what would change that.
+
+`explain_choice` takes a selection apart; `report.py` makes a page of it. Nothing is decided here that `select` did not
+decide: what would change the decision is found by ranking again with one thing left out.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from mllctl.errors import NotInHub
+from mllctl.hub import Hub, StoredImage, StoredNode
+from mllctl.kernels.arrays import Float, Int
+from mllctl.kernels.reuse import reuse_metric
+from mllctl.kernels.shrinkage import Belief
+from mllctl.select import Selection
+
+RIVALS_NAMED = 3
+
+
+@dataclass(frozen=True)
+class NodeEvidence:
+    """What one node says of a model for a class.
+
+    Attributes:
+        node: the node.
+        transfer: Z of the node and the class.
+        part: of the node in what is believed of the class, in [0, 1].
+        hits, images: of the model, domain -> number; domains without images are left out.
+        precision, low, high: what is believed, with the ends of its 90 % interval.
+        rivals: nodes that took images, most first, with how many each.
+    """
+
+    node: StoredNode
+    transfer: float
+    part: float
+    hits: dict[str, int]
+    images: dict[str, int]
+    precision: float
+    low: float
+    high: float
+    rivals: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class SeenImage:
+    """One sample image and where the model put it.
+
+    Attributes:
+        image: the image.
+        winner: synset that took it; None where the hub does not know.
+        hit: whether that is its true one.
+    """
+
+    image: StoredImage
+    winner: str | None
+    hit: bool
+
+
+@dataclass(frozen=True)
+class AlphaRange:
+    """The model that leads a class for `alpha` from `low` to `high`."""
+
+    low: float
+    high: float
+    model: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model was, or was not, chosen for a class.
+
+    Attributes:
+        class_, model: their names.
+        rank: of the model in this class, 1 is the best.
+        reuse, precision: its r and its share p on the class.
+        chosen: the model that is first.
+        chosen_reuse: its r.
+        nodes: what each node of the class says, greatest part first.
+        images: the sample images of these nodes.
+        alphas: who leads, from alpha 0 to 1.
+        changes: what would give the class to another model, each with that model's name.
+    """
+
+    class_: str
+    model: str
+    rank: int
+    reuse: float
+    precision: float
+    chosen: str
+    chosen_reuse: float
+    nodes: tuple[NodeEvidence, ...]
+    images: tuple[SeenImage, ...]
+    alphas: tuple[AlphaRange, ...]
+    changes: tuple[tuple[str, str], ...]
+
+
+def explain_choice(hub: Hub, selection: Selection, class_: str, model: str | None = None) -> Explanation:
+    """Explain a selection's choice for a class, or why another model was not chosen.
+
+    Args:
+        hub: the generation that the selection was made from.
+        selection: what `select_models` returned.
+        class_: one of its classes.
+        model: one of its candidates; the first of the class when None.
+
+    Raises:
+        NotInHub: if there is no such class or candidate.
+    """
+    c = _place(selection.classes, class_, "class of the task")
+    first = int(selection.members[c, 0])
+    m = first if model is None else _place(selection.names, model, "candidate model")
+    order = np.argsort(-selection.reuse[:, c], kind="stable").tolist()
+    seen = _images(hub, selection, c, m)
+    return Explanation(
+        class_=class_,
+        model=selection.names[m],
+        rank=order.index(m) + 1,
+        reuse=float(selection.reuse[m, c]),
+        precision=float(selection.share[m, c]),
+        chosen=selection.names[first],
+        chosen_reuse=float(selection.reuse[first, c]),
+        nodes=_nodes(selection, c, m, seen),
+        images=seen,
+        alphas=leading_models(selection.class_precision, c, selection.names),
+        changes=_changes(selection, c, first),
+    )
+
+
+def leading_models(precision: Float, class_: int, names: tuple[str, ...]) -> tuple[AlphaRange, ...]:
+    """Return which model has the best r on a class for each alpha in [0, 1].
+
+    r is linear in alpha, so the leaders are the upper envelope of as many lines as models; ties go to the first.
+
+    Args:
+        precision: p, shape (m, c).
+        class_: its column.
+        names: of the models.
+    """
+    own, mean = precision[:, class_], precision.mean(axis=1)
+    rise = own - mean
+    ranges: list[AlphaRange] = []
+    at = 0.0
+    lead = int(np.lexsort((np.arange(len(own)), -rise, -mean))[0])
+    while True:
+        # Who rises faster overtakes the leader where the lines cross.
+        faster = np.flatnonzero(rise > rise[lead])
+        crossing = (mean[lead] - mean[faster]) / (rise[faster] - rise[lead])
+        if len(faster) == 0 or crossing.min() >= 1:
+            ranges.append(AlphaRange(at, 1.0, names[lead]))
+            return tuple(ranges)
+        nearest = float(crossing.min())
+        if nearest > at:
+            ranges.append(AlphaRange(at, nearest, names[lead]))
+            at = nearest
+        tied = faster[crossing == crossing.min()]
+        lead = int(tied[np.argmax(rise[tied])])
+
+
+def _place(names: tuple[str, ...], wanted: str, what: str) -> int:
+    if wanted not in names:
+        raise NotInHub(what, wanted, cure=f"they are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+    return names.index(wanted)
+
+
+def _nodes_of(selection: Selection, c: int) -> Int:
+    """Return the rows of a class's nodes, greatest part first."""
+    order = np.argsort(-selection.transfer[:, c], kind="stable")
+    return np.asarray(order[selection.transfer[order, c] > 0])
+
+
+def _images(hub: Hub, selection: Selection, c: int, m: int) -> tuple[SeenImage, ...]:
+    rows = _nodes_of(selection, c)
+    winners = hub.winners(selection.models[m].model, [node.node for node in selection.nodes])
+    synset = {node.node: node.synset for node in selection.nodes}
+    took = dict(zip(winners.image.tolist(), winners.winner.tolist(), strict=True))
+    return tuple(
+        SeenImage(image, synset.get(took[image.image]), took[image.image] == image.node)
+        for v in rows
+        for image in hub.images(selection.nodes[v].synset)
+        if image.image in took
+    )
+
+
+def _nodes(selection: Selection, c: int, m: int, seen: tuple[SeenImage, ...]) -> tuple[NodeEvidence, ...]:
+    low, high = selection.belief.interval()
+    told = []
+    for v in _nodes_of(selection, c):
+        node = selection.nodes[v]
+        of_node = [image for image in seen if image.image.node == node.node]
+        lost = Counter(image.winner or "unknown" for image in of_node if not image.hit)
+        told.append(
+            NodeEvidence(
+                node,
+                float(selection.transfer[v, c]),
+                float(selection.part[v, c]),
+                dict(Counter(image.image.domain for image in of_node if image.hit)),
+                dict(Counter(image.image.domain for image in of_node)),
+                float(selection.belief.mean[m, v]),
+                float(low[m, v]),
+                float(high[m, v]),
+                tuple(sorted(lost.items(), key=lambda pair: (-pair[1], pair[0]))[:RIVALS_NAMED]),
+            )
+        )
+    return tuple(told)
+
+
+def _changes(selection: Selection, c: int, first: int) -> tuple[tuple[str, str], ...]:
+    """Rank again with one thing changed, and say where another model comes first."""
+    found = []
+    for v in _nodes_of(selection, c):
+        transfer = selection.transfer.copy()
+        transfer[v, c] = 0
+        if transfer[:, c].any():
+            other = _first(selection, selection.belief, transfer, c)
+            if other != first:
+                found.append((f"without the node {selection.nodes[v].synset}", selection.names[other]))
+    plain = np.divide(selection.hits, selection.images, out=np.zeros(selection.hits.shape), where=selection.images > 0)
+    other = _first(selection, Belief(plain, selection.belief.images), selection.transfer, c)
+    if other != first:
+        found.append(("with the plain ratio of hits, all domains alike", selection.names[other]))
+    found += _images_that_matter(selection, c, first)
+    return tuple(found)
+
+
+def _first(selection: Selection, belief: Belief, transfer: Float, c: int) -> int:
+    mass = transfer.sum(axis=0)
+    part = np.divide(transfer, mass, out=np.zeros(transfer.shape), where=mass > 0)
+    return int(np.argmax(reuse_metric(belief.mean @ part, selection.options.alpha)[:, c]))
+
+
+def _images_that_matter(selection: Selection, c: int, first: int) -> list[tuple[str, str]]:
+    """Say how many hits fewer on the class's weightiest node would give the class to the second model."""
+    if len(selection.names) < 2 or not len(rows := _nodes_of(selection, c)):
+        return []
+    v, reuse = int(rows[0]), reuse_metric(selection.share, selection.options.alpha)[:, c]
+    second = int(np.argsort(-np.where(np.arange(len(reuse)) == first, -np.inf, reuse), kind="stable")[0])
+    alpha, part = selection.options.alpha, selection.part
+    says = alpha * part[v, c] + (1 - alpha) * part[v].mean()
+    fewer = int(np.floor((reuse[first] - reuse[second]) / says * selection.belief.images[first, v])) + 1
+    if fewer > selection.hits[first, v]:
+        return []
+    images = "image" if fewer == 1 else "images"
+    return [(f"with {fewer} {images} fewer right on {selection.nodes[v].synset}", selection.names[second])]

@@ -1,0 +1,71 @@
+"""How often one model would be ahead of another if the evidence had come out a little differently."""
+
+import numpy as np
+
+from mllctl.kernels.arrays import Bool, Float, Int
+
+AT_ONCE = 4_000_000  # random weights made at a time: 32 MB
+
+
+def bootstrap_means(
+    hit: Bool,
+    node: Int,
+    weight: Float,
+    part: Float,
+    belief_mean: Float,
+    belief_images: Float,
+    draws: int,
+    random: np.random.Generator,
+) -> Float:
+    """Draw each model's mean precision over a task again and again, with images and nodes weighed anew.
+
+    A Bayesian bootstrap (Rubin 1981): every image and every node gets a weight drawn from the exponential
+    distribution, the same for all models, so that what is hard for all moves all alike. A node's precision moves round
+    what is believed of it by as much as its own images weigh in that belief:
+
+        q[m,v] = p[m,v] + e[v] / images[m,v] * (drawn ratio - ratio)
+        T[m]   = sum_v g[v] a[v] q[m,v] / sum_v g[v] a[v],   g drawn
+
+    Args:
+        hit: whether a model has an image right, shape (m, i).
+        node: of each image, ascending, in [0, v), shape (i,).
+        weight: of each image by its domain, > 0, shape (i,).
+        part: a, each node's part in the mean, shape (v,).
+        belief_mean, belief_images: p and what it is worth, shape (m, v).
+        draws: how many.
+        random: where the weights come from.
+
+    Returns:
+        T, shape (draws, m).
+    """
+    count = part.shape[0]
+    first = np.searchsorted(node, np.arange(count))
+    seen = np.flatnonzero(np.bincount(node, minlength=count))
+    edges = first[seen]
+    means = np.empty((draws, len(hit)))
+    if len(seen) == 0:
+        means[:] = belief_mean @ part / max(part.sum(), np.finfo(np.float64).tiny)
+        return means
+    shown = np.add.reduceat(weight, edges)
+    worth = shown**2 / np.add.reduceat(weight**2, edges)
+    ratio = np.add.reduceat(hit * weight, edges, axis=1) / shown
+    own = worth / belief_images[:, seen]
+    for start in range(0, draws, step := max(1, AT_ONCE // max(len(node), 1))):
+        few = min(step, draws - start)
+        drawn = random.standard_exponential((few, len(node))) * weight
+        total = np.add.reduceat(drawn, edges, axis=1)
+        parts = random.standard_exponential((few, count)) * part
+        for m in range(len(hit)):
+            again = np.add.reduceat(drawn * hit[m], edges, axis=1) / total
+            moved = np.repeat(belief_mean[m][None, :], few, axis=0)
+            moved[:, seen] += own[m] * (again - ratio[m])
+            means[start : start + few, m] = (parts * moved).sum(axis=1) / parts.sum(axis=1)
+    return means
+
+
+def beats(drawn: Float, one: int, other: int) -> float:
+    """Return how often `one` is ahead of `other`, ties counting half; in [0, 1]."""
+    if one == other:
+        return 1.0
+    ahead = drawn[:, one] - drawn[:, other]
+    return float(((ahead > 0) + 0.5 * (ahead == 0)).mean())
