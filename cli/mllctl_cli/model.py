@@ -96,8 +96,9 @@ def time_(
 ) -> None:
     """Measure how long models take for one image on this machine.
 
-    The median of single images on the processor, without reading and scaling them. It is kept in the user's cache,
-    where limits on latency find it; models are loaded, and downloaded if they are not here.
+    The median of single images on the processor, without reading and scaling them; best measured while nothing else
+    runs. It is kept in the user's cache, where limits on latency find it. Models are loaded, and downloaded if they
+    are not here.
 
     Example: mllctl model time lite0-minilm/generalist
     """

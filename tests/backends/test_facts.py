@@ -105,6 +105,14 @@ def test_a_checkpoint_of_ones_own_has_the_operations_of_its_architecture_and_no_
     assert (here.cached, here.size_bytes, here.license) == (True, 31, None)
 
 
+def test_a_file_called_like_a_tag_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("openai").write_bytes(bytes(5))
+    assert model_facts(plain_card("ViT-B-32/openai"), tmp_path).cached is False
+    Path("mine.pt").write_bytes(bytes(5))
+    assert model_facts(plain_card("ViT-B-32/mine.pt"), tmp_path).size_bytes == 5
+
+
 def test_of_a_model_that_nobody_knows_only_its_card_speaks(tmp_path):
     facts = model_facts(plain_card("own/model"), tmp_path)
     assert (facts.parameters, facts.size_bytes, facts.size_estimated) == (1, 4, True)

@@ -78,7 +78,8 @@ def model_facts(card: ModelCard, cache: Path) -> ModelFacts:
         card: as the hub keeps it.
         cache: the user's cache folder, in which latencies lie.
     """
-    known = _find_known(card)
+    # By source: a checkpoint of the user's own may bear the name of a known model, and is another.
+    known = known_models().get(card.name if card.source.startswith("demo:") else card.source)
     files = _find_weights(card.source)
     return ModelFacts(
         parameters=card.parameters,
@@ -109,13 +110,6 @@ def known_models() -> dict[str, KnownModel]:
     return {row.model: row for row in rows}
 
 
-def _find_known(card: ModelCard) -> KnownModel | None:
-    """Return a model's row. A checkpoint of the user's own may have the name of a known model, and is none."""
-    if card.source.startswith("demo:"):
-        return known_models().get(card.name)
-    return None if _own_checkpoint(card.source) else known_models().get(card.source)
-
-
 def _operations(card: ModelCard, known: KnownModel | None) -> float | None:
     """Return the GFLOPs of a model, or else of any other of its architecture."""
     if known and known.gflops is not None:
@@ -126,9 +120,10 @@ def _operations(card: ModelCard, known: KnownModel | None) -> float | None:
 
 
 def _own_checkpoint(source: str) -> Path | None:
-    """Return the path in a source like `ViT-B-32//weights/mine.safetensors`; no tag of open_clip has a slash."""
-    weights = source.partition("/")[2]
-    return Path(weights) if "/" in weights or Path(weights).is_file() else None
+    """Return the path in a source like `ViT-B-32//weights/mine.safetensors`; open_clip looks for a tag first."""
+    path = Path(source.partition("/")[2])
+    named = source not in known_models() and (len(path.parts) > 1 or path.is_file())
+    return path if named else None
 
 
 def _has_tokenizer(known: KnownModel | None) -> bool:
@@ -144,10 +139,9 @@ def _find_weights(source: str) -> list[Path] | None:
     own = _own_checkpoint(source)
     if own is not None:
         return [own] if own.is_file() else []
-    known = known_models().get(source)
-    if known is None:
+    if source not in known_models():
         return None
-    file = _downloaded(known.weights)
+    file = _downloaded(known_models()[source].weights)
     return [file] if file else []
 
 

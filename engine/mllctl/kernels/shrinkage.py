@@ -127,13 +127,14 @@ def _kin(own: Float, worth: Float, lineage: Int, strength: float, tie: float) ->
         return prior, told
     for level in lineage.T:
         inside = np.flatnonzero(level >= 0)
-        _, first, member = np.unique(level[inside], return_index=True, return_inverse=True)
-        under = np.zeros((len(inside), len(first)))
-        under[np.arange(len(member)), member] = 1
+        _, first, member, count = np.unique(level[inside], return_index=True, return_inverse=True, return_counts=True)
+        if len(inside) == 0:
+            continue
+        by_group, edges = inside[np.argsort(member, kind="stable")], np.cumsum(count) - count
         # All nodes of a group have the same parent, so their priors are the same.
         above, held = prior[:, inside[first]], tie * strength
-        spoken = says[:, inside] @ under
-        mean = ((says * own)[:, inside] @ under + held * above) / (spoken + held)
+        spoken, won = (np.add.reduceat(part[:, by_group], edges, axis=1) for part in (says, says * own))
+        mean = (won + held * above) / (spoken + held)
         prior[:, inside] = np.clip(mean, EDGE, 1 - EDGE)[:, member]
         told[:, inside] = (spoken + held * told[:, inside[first]] / (told[:, inside[first]] + held))[:, member]
     return prior, told
