@@ -80,3 +80,24 @@ def test_a_graph_holds_all_ancestors_after_the_evidence_and_every_edge_sorted(hi
 
 def test_nothing_given_makes_an_empty_graph(nouns):
     assert with_ancestors([], nouns).synsets == with_ancestors([], nouns).edges == ()
+
+
+def test_synsets_read_one_by_one_are_those_read_at_once(nouns):
+    table = nouns.synsets()
+    apart = wordnet.__wrapped__()
+    for synset in list(table)[::997]:
+        assert apart[synset.wnid] == synset
+        assert apart.senses(synset.synset) == [synset]
+        assert synset in apart.senses(synset.lemmas[-1].replace("_", " "))
+    assert "n00000001" not in apart._by_wnid
+    assert len(apart) == len(table)
+
+
+def test_a_lemma_has_the_senses_that_the_table_lists(nouns):
+    by_hand = {}
+    for synset in nouns.synsets():
+        for lemma, sense in zip(synset.lemmas, synset.senses, strict=True):
+            by_hand.setdefault(lemma.lower(), {})[sense] = synset
+    for lemma in list(by_hand)[::499]:
+        senses = [synset for _, synset in sorted(by_hand[lemma].items())]
+        assert nouns.senses(lemma) == sorted(senses, key=lambda synset: lemma not in synset.lemmas)

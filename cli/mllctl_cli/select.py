@@ -289,11 +289,10 @@ def _print_selection(selection: Selection, hub: Path) -> None:
         facts["weight of domains"] = ", ".join(f"{d.name} {render.percent(d.weight)} %" for d in heavy)
     render.print_facts(facts)
     render.print_line()
-    # Not wrapped: these lines are to be copied.
     for line in python_lines(selection, selection.answers[0], hub)[:3]:
-        typer.echo(line)
+        render.print_line(line)
     for answer in selection.answers:
-        typer.echo(_loading_line(answer))
+        render.print_line(_loading_line(answer))
 
 
 def _title(selection: Selection, answer: Answer) -> str:

@@ -7,6 +7,7 @@ not installed the model runs in torch, and the vectors agree to 1e-6.
 
     CACHE/fingerprints/KEY     SHA-256 of weights that were hashed before; KEY is their path, size and time
     CACHE/encoders/SHA-256/    model.onnx, tokenizer.json, encoder.json
+    CACHE/texts/SHA-256/       vectors of texts that were asked for before, by encoder and content
 
 Nothing here decides which encoder a hub uses, or prints.
 """
@@ -19,6 +20,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -98,21 +100,10 @@ class OnnxEncoder:
     """A folder written by `export_encoder`, run by onnxruntime."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
         facts = json.loads((folder / "encoder.json").read_text())
-        self._name = name
+        self._folder, self._name = folder, name
         self._fingerprint: str = facts["fingerprint"]
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(facts["max_length"])
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
-        self._width: int = self._session.get_outputs()[0].shape[1]
+        self._max_length: int = facts["max_length"]
 
     @property
     def name(self) -> str:
@@ -129,7 +120,7 @@ class OnnxEncoder:
         little and a vector does not depend on its neighbours.
         """
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = np.empty((len(tokens), self._width), np.float32)
+        vectors = np.empty((len(tokens), self._session.get_outputs()[0].shape[1]), np.float32)
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         for _, rows in groupby(by_length, key=lambda row: len(tokens[row])):
             alike = list(rows)
@@ -138,10 +129,63 @@ class OnnxEncoder:
                 vectors[chosen] = self._run(np.array([tokens[row] for row in chosen], np.int64))
         return vectors
 
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self._max_length)
+        return tokenizer
+
+    @cached_property
+    def _session(self) -> Any:
+        """The model, opened when the first text has to be encoded: 0.3 s."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        model = str(self._folder / "model.onnx")
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
     def _run(self, ids: np.ndarray[Any, np.dtype[np.int64]]) -> Float32:
         """Encode token numbers of shape (n, length)."""
         (vectors,) = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
         return np.asarray(vectors, np.float32)
+
+
+class RememberingEncoder:
+    """An encoder that keeps what it encoded in the user's cache: the same texts are not encoded again."""
+
+    def __init__(self, encoder: Encoder, cache: Path) -> None:
+        self._encoder = encoder
+        self._folder = cache / "texts" / encoder.fingerprint
+
+    @property
+    def name(self) -> str:
+        return self._encoder.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self._encoder.fingerprint
+
+    def encode(self, texts: Sequence[str]) -> Float32:
+        """Return unit vectors, shape (n, d)."""
+        # By the list, not text by text: a task is asked for again as a whole, and is one small file.
+        path = self._folder / f"{hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()}.npy"
+        try:
+            return np.asarray(np.load(path, allow_pickle=False), np.float32)
+        except FileNotFoundError:
+            pass
+        except (ValueError, EOFError):
+            path.unlink(missing_ok=True)  # not whole; it is made again
+        vectors = self._encoder.encode(texts)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".")
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, vectors, allow_pickle=False)
+        Path(name).replace(path)
+        return vectors
 
 
 def export_encoder(folder: Path, target: Path) -> bool:
