@@ -4,8 +4,9 @@
     python benchmarks/labels.py --quick     a slice, under a minute
     ... --json                              ends with one line of figures
 
-Hubs are kept in --work and used again. Every time is the median of ten on a machine that should be idle; read ratios,
-not seconds. What the figures were when they were last looked at is in benchmarks/README.md.
+Hubs are kept in --work and used again. Every time is the median of ten (of three with --quick) on a machine that
+should be idle; read ratios, not seconds. What the figures were when they were last looked at is in
+benchmarks/README.md.
 """
 
 import argparse
@@ -51,7 +52,6 @@ from synthetic import (
     make_hub,
 )
 
-REPEATS = 10
 CLASSES = (10, 30, 100, 300, 1000)
 QUICK = Size(800, 8, 3)
 
@@ -66,6 +66,7 @@ class Plan:
         classes: numbers of classes of the tasks.
         width: of the reference model's embeddings.
         random_cases: small worlds compared with a dense argmax.
+        repeats: runs whose median a time is.
     """
 
     size: Size
@@ -74,11 +75,12 @@ class Plan:
     classes: tuple[int, ...]
     width: int
     random_cases: int
+    repeats: int
 
 
 MAIN_CLASSES = 100
-FULL_PLAN = Plan(PAPER, 49, 16, CLASSES, 512, 5000)
-QUICK_PLAN = Plan(QUICK, 49, 2, (30, MAIN_CLASSES), 128, 1000)
+FULL_PLAN = Plan(PAPER, 49, 16, CLASSES, 512, 5000, 10)
+QUICK_PLAN = Plan(QUICK, 49, 2, (30, MAIN_CLASSES), 128, 1000, 3)
 
 
 class Remembering:
@@ -147,13 +149,13 @@ class Bench:
     def many(self) -> Path:
         """Return the hub of all models: labels in full, of narrower embeddings, which are not kept."""
         path = self.hub("many", self.plan.size)
-        for number in range(len(labelled(path)), self.plan.models):
-            note(f"labelling model {number + 1} of {self.plan.models}")
-            model = SyntheticModel(number, self.plan.size, self.graph)
-            if number < self.plan.distinct:
-                label_hub(path, model)
-            else:
-                copy_label(path, number % self.plan.distinct, model)
+        for number in range(len(labelled(path)), self.plan.distinct):
+            note(f"labelling model {number + 1} of {self.plan.distinct}")
+            label_hub(path, SyntheticModel(number, self.plan.size, self.graph))
+        if len(labelled(path)) < self.plan.models:
+            note(f"copying labels to {self.plan.models} models")
+            others = range(self.plan.distinct, self.plan.models)
+            copy_labels(path, [(n % self.plan.distinct, SyntheticModel(n, self.plan.size, self.graph)) for n in others])
         return path
 
     def case(self, name: str, size: Size, case: Case) -> Path:
@@ -265,17 +267,18 @@ def measure_exactness(bench: Bench) -> None:
     )
 
 
-def copy_label(path: Path, of: int, model: SyntheticModel) -> None:
-    """Give a model the label of another one."""
-    folder = path / "staging" / "copy"
-    folder.mkdir()
+def copy_labels(path: Path, copies: list[tuple[int, SyntheticModel]]) -> None:
+    """Give each model the label of another one, in files of its own, all in one commit."""
     with Hub.open(path) as hub:
-        files = [next(f.path for f in kind if f.model == of) for kind in (hub.manifest.labels, hub.manifest.orders)]
-    for file, name in zip(files, (LABEL, ORDER), strict=True):
-        shutil.copyfile(path / file, folder / name)
-    with change_hub(path, f"copy {model.card.name}") as change:
-        change.put_label(change.add_model(model.card), folder, whole=True)
-    folder.rmdir()
+        kinds = (hub.manifest.labels, hub.manifest.orders)
+    with change_hub(path, "copies") as change:
+        for of, model in copies:
+            folder = path / "staging" / "copy"
+            folder.mkdir()
+            for kind, name in zip(kinds, (LABEL, ORDER), strict=True):
+                shutil.copyfile(path / next(file.path for file in kind if file.model == of), folder / name)
+            change.put_label(change.add_model(model.card), folder, whole=True)
+            folder.rmdir()
 
 
 def random_case(seed: int) -> bool:
@@ -359,12 +362,12 @@ def measure_selection(bench: Bench) -> None:
     """Time selection for all models, and against dense labels of one."""
     with Hub.open(bench.many()) as hub:
         models = [model.model for model in hub.models()]
-        rows = []
+        rows, repeats = [], bench.plan.repeats
         for classes in bench.plan.classes:
             names, nodes = bench.task(hub, classes)
-            whole = warm(lambda names=names: select_models(hub, names, "a photograph", encoder=bench.encoder))
-            hits = warm(lambda nodes=nodes: hub.hits(nodes, models))
-            masks = warm(lambda nodes=nodes: hub.hits_by_masks(nodes, models), 3)
+            whole = warm(lambda names=names: select_models(hub, names, "a photograph", encoder=bench.encoder), repeats)
+            hits = warm(lambda nodes=nodes: hub.hits(nodes, models), repeats)
+            masks = warm(lambda nodes=nodes: hub.hits_by_masks(nodes, models), min(3, bench.plan.repeats))
             rows.append((classes, len(nodes), *(f"{n:.3f}" for n in (whole, hits, masks))))
             bench.figures[f"select_{len(models)}x{classes}_s"] = whole
             if classes == MAIN_CLASSES:
@@ -421,12 +424,14 @@ def measure_growth_law(bench: Bench) -> None:
         models = [model.model for model in hub.models()]
         _, nodes = bench.task(hub, MAIN_CLASSES)
         for count in sorted({max(1, round(len(models) * share)) for share in (0, 0.12, 0.25, 0.5, 1)}):
-            seconds = warm(lambda few=models[:count]: hub.hits(nodes, few))
+            seconds = warm(lambda few=models[:count]: hub.hits(nodes, few), bench.plan.repeats)
             files = [*hub.manifest.labels, *hub.manifest.orders]
             points["models"].append((count, seconds, sum(f.size for f in files if f.model in models[:count])))
         for classes in bench.plan.classes:
             _, chosen = bench.task(hub, classes)
-            points["classes"].append((classes, warm(lambda chosen=chosen: hub.hits(chosen, models)), 0))
+            points["classes"].append(
+                (classes, warm(lambda chosen=chosen: hub.hits(chosen, models), bench.plan.repeats), 0)
+            )
     full = bench.plan.size
     for images in sorted({max(1, full.images // part) for part in (15, 5, 3, 1)}):
         points["images"].append(bench_point(bench, replace(full, images=images), images * full.domains))
@@ -487,7 +492,7 @@ def bench_point(bench: Bench, size: Size, at: int) -> tuple[float, float, float]
     path = bench.case(f"size-{size.nodes}-{size.images}", size, REFERENCE)
     with Hub.open(path) as hub:
         _, nodes = bench.task(hub, min(MAIN_CLASSES, size.nodes // 2))
-        seconds = warm(lambda: hub.hits(nodes, [0]))
+        seconds = warm(lambda: hub.hits(nodes, [0]), bench.plan.repeats)
         return at, seconds, hub.manifest.labels[0].size + hub.manifest.orders[0].size
 
 
@@ -589,7 +594,7 @@ def alone(label: Path, source: str, page: int = PAGE_BYTES, also: str = "") -> i
         return path.stat().st_size
 
 
-def warm(work: Callable[[], Any], repeats: int = REPEATS) -> float:
+def warm(work: Callable[[], Any], repeats: int) -> float:
     """Return the median seconds of some runs, after one that does not count."""
     work()
     return median(work, repeats)

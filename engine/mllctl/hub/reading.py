@@ -113,6 +113,10 @@ class Hub(AbstractContextManager["Hub"]):
 
     def nodes(self) -> list[StoredNode]:
         """Return every node, by ordinal."""
+        return list(self._nodes)
+
+    @cached_property
+    def _nodes(self) -> list[StoredNode]:
         query = """
               SELECT n.node, n.synset, n.name, n.definition, n.lexname, n.caption,
                      coalesce(sum(bit_count(b.live)), 0)::INTEGER AS images
