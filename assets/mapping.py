@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from art import EMOJI_STYLES
+
+from mllctl.wordnet import wordnet
 
 DATA = Path(__file__).parents[1] / "data" / "mllctl_data"
 TARGET = DATA / "demo" / "mapping.csv"
@@ -105,7 +106,7 @@ def main() -> None:
     missing = [str(path) for path in tables if not path.is_file()]
     if missing:
         sys.exit(f"no such file: {', '.join(missing)}")
-    synsets = set(pq.read_table(DATA / "wordnet" / "nouns.parquet", columns=["synset"])["synset"].to_pylist())
+    synsets = {synset.synset for synset in wordnet().synsets()}
     placed = [pair for path in tables for pair in read_rows(path)]
     found = faults(placed, synsets)
     if found:

@@ -20,6 +20,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from mllctl.wordnet import WordNet, wordnet
+
 DATA = Path(__file__).parents[1] / "data" / "mllctl_data"
 TARGET = DATA / "demo" / "tasks.json"
 
@@ -53,11 +55,11 @@ ARTIFACTS = {
 class Nouns:
     """WordNet's nouns by synset name: lemmas, group, and all ancestors."""
 
-    def __init__(self, path: Path) -> None:
-        rows = pq.read_table(path).to_pylist()
-        names = {row["offset"]: row["synset"] for row in rows}
-        self.rows = {row["synset"]: row for row in rows}
-        self._parents = {row["synset"]: [names[offset] for offset in row["hypernyms"]] for row in rows}
+    def __init__(self, nouns: WordNet) -> None:
+        self.synsets = {synset.synset: synset for synset in nouns.synsets()}
+        self._parents = {
+            synset.synset: [nouns[wnid].synset for wnid in synset.hypernyms] for synset in self.synsets.values()
+        }
 
     def ancestors(self, synset: str) -> set[str]:
         found: set[str] = set()
@@ -70,7 +72,7 @@ class Nouns:
         return found
 
     def group(self, synset: str) -> str:
-        lexname = self.rows[synset]["lexname"]
+        lexname = self.synsets[synset].lexname
         if lexname != "artifact":
             return MERGED.get(lexname, lexname)
         line = self.ancestors(synset) | {synset}
@@ -88,7 +90,7 @@ def name_classes(synsets: Sequence[str], nouns: Nouns) -> dict[str, str]:
     """Return synset -> class name: its first free lemma; a synset whose lemmas are all taken has none."""
     names: dict[str, str] = {}
     for synset in synsets:
-        lemmas = [lemma.replace("_", " ") for lemma in nouns.rows[synset]["lemmas"]]
+        lemmas = [lemma.replace("_", " ") for lemma in nouns.synsets[synset].lemmas]
         taken = {name.lower() for name in names.values()}
         free = next((lemma for lemma in lemmas if lemma.lower() not in taken), None)
         if free:
@@ -154,7 +156,7 @@ def main() -> None:
     columns = ["image", "synset", "domain", "split"]
     rows = pq.read_table(DATA / "demo" / "images.parquet", columns=columns).to_pylist()
     domains = json.loads((DATA / "demo" / "domains.json").read_text())
-    made = make_tasks(rows, domains, Nouns(DATA / "wordnet" / "nouns.parquet"))
+    made = make_tasks(rows, domains, Nouns(wordnet()))
     tasks, small = [task for task in made if is_large(task)], [task for task in made if not is_large(task)]
     TARGET.write_text(to_json(tasks))
     print(f"{TARGET}: {len(tasks)} tasks, {sum(len(task['images']) for task in tasks)} pictures")

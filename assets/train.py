@@ -30,6 +30,7 @@ from tasks import Nouns
 from mllctl.backends import towers
 from mllctl.backends.open_clip_models import image_transform
 from mllctl.backends.sentence import TorchEncoder
+from mllctl.wordnet import wordnet
 
 DATA = Path(__file__).parents[1] / "data" / "mllctl_data"
 HEADS, CATALOGUE = DATA / "demo" / "heads", DATA / "demo" / "models.json"
@@ -112,8 +113,8 @@ def embed_images(images: Sequence[Image.Image]) -> torch.Tensor:
 def embed_concepts(synsets: Sequence[str], nouns: Nouns) -> torch.Tensor:
     """Return the frozen text tower's vectors of each concept's texts, shape (concepts, 3, 384)."""
     encoder = TorchEncoder(towers.text_folder(), "all-MiniLM-L6-v2")
-    lemmas = [nouns.rows[synset]["lemmas"][0].replace("_", " ") for synset in synsets]
-    definitions = [nouns.rows[synset]["definition"] for synset in synsets]
+    lemmas = [nouns.synsets[synset].name for synset in synsets]
+    definitions = [nouns.synsets[synset].definition for synset in synsets]
     texts = [
         lemmas,
         [f"a photo of {lemma}" for lemma in lemmas],
@@ -242,7 +243,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="leave a fifth out, report on it, write nothing")
     check = parser.parse_args().check
     torch.set_num_threads(1)  # one order of summation, whatever the machine
-    nouns = Nouns(DATA / "wordnet" / "nouns.parquet")
+    nouns = Nouns(wordnet())
     pictures, synsets = read_pictures(nouns)
     texts = embed_concepts(synsets, nouns)
     held_out = np.random.default_rng(0).random(len(pictures.concept)) < (0.2 if check else 0.0)

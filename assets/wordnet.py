@@ -1,4 +1,4 @@
-"""Make `mllctl_data/wordnet/nouns.parquet` from the WordNet 3.0 database files.
+"""Make `mllctl_data/wordnet/nouns.npz` from the WordNet 3.0 database files.
 
 Takes the folder of Debian's `wordnet-base` (`data.noun`, `index.noun`, `lexnames`
 are Princeton's own formats, described in wndb(5WN)) and writes one row a noun
@@ -10,28 +10,17 @@ synset, in offset order. Run by `make demo-assets`, never at run time.
 import argparse
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
-TARGET = Path(__file__).parents[1] / "data" / "mllctl_data" / "wordnet" / "nouns.parquet"
+from mllctl.wordnet import Synset, columns_of, wnid_of
+
+TARGET = Path(__file__).parents[1] / "data" / "mllctl_data" / "wordnet" / "nouns.npz"
 
 # lexnames(5WN), the noun files, numbered from 3.
 LEXICOGRAPHER_FILES = """
     Tops act animal artifact attribute body cognition communication event feeling food group location motive object
     person phenomenon plant possession process quantity relation shape state substance time
 """
-
-SCHEMA = pa.schema(
-    [
-        ("offset", pa.uint32()),
-        ("synset", pa.string()),
-        ("lemmas", pa.list_(pa.string())),
-        ("senses", pa.list_(pa.uint8())),  # of each lemma: which of its senses this synset is, from 1
-        ("definition", pa.string()),
-        ("hypernyms", pa.list_(pa.uint32())),
-        ("lexname", pa.dictionary(pa.int8(), pa.string())),
-    ]
-)
 
 
 def sense_numbers(index: Path) -> dict[tuple[str, int], int]:
@@ -46,7 +35,7 @@ def sense_numbers(index: Path) -> dict[tuple[str, int], int]:
     return senses
 
 
-def parse_synset(line: str, senses: dict[tuple[str, int], int]) -> dict[str, object]:
+def parse_synset(line: str, senses: dict[tuple[str, int], int]) -> Synset:
     """Read one line of data.noun; instance hypernyms count as hypernyms."""
     facts, _, gloss = line.partition(" | ")
     fields = facts.split()
@@ -57,15 +46,15 @@ def parse_synset(line: str, senses: dict[tuple[str, int], int]) -> dict[str, obj
         int(target) for symbol, target in zip(pointers[::4], pointers[1::4], strict=False) if symbol in ("@", "@i")
     ]
     head = lemmas[0].lower()
-    return {
-        "offset": offset,
-        "synset": f"{head}.n.{senses[head, offset]:02d}",
-        "lemmas": lemmas,
-        "senses": [senses[lemma.lower(), offset] for lemma in lemmas],
-        "definition": gloss.split('; "')[0].strip().rstrip(";"),
-        "hypernyms": hypernyms,
-        "lexname": LEXICOGRAPHER_FILES.split()[int(fields[1]) - 3],
-    }
+    return Synset(
+        synset=f"{head}.n.{senses[head, offset]:02d}",
+        wnid=wnid_of(offset),
+        lemmas=tuple(lemmas),
+        senses=tuple(senses[lemma.lower(), offset] for lemma in lemmas),
+        definition=gloss.split('; "')[0].strip().rstrip(";"),
+        hypernyms=tuple(map(wnid_of, hypernyms)),
+        lexname=LEXICOGRAPHER_FILES.split()[int(fields[1]) - 3],
+    )
 
 
 def main() -> None:
@@ -74,11 +63,11 @@ def main() -> None:
     folder = parser.parse_args().wordnet
     senses = sense_numbers(folder / "index.noun")
     lines = (folder / "data.noun").read_text().splitlines()
-    rows = [parse_synset(line, senses) for line in lines if not line.startswith(" ")]
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    synsets = [parse_synset(line, senses) for line in lines if not line.startswith(" ")]
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, TARGET, compression="zstd", compression_level=19)
-    print(f"{TARGET}: {table.num_rows} synsets, {TARGET.stat().st_size / 1e6:.1f} MB")
+    # Not compressed: every `select` opens it, and a wheel compresses it anyway.
+    np.savez(TARGET, **columns_of(synsets))
+    print(f"{TARGET}: {len(synsets)} synsets, {TARGET.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

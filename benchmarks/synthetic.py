@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mllctl.backends.protocol import Encoder, ModelCard
-from mllctl.graph import Graph, Synset, with_ancestors, wordnet
+from mllctl.graph import Graph, with_ancestors
 from mllctl.hub import Features, Hub
 from mllctl.hub.features import as_batch
 from mllctl.hub.writing import change_hub
 from mllctl.images import Domain, SampleImage
 from mllctl.index import build_index
 from mllctl.label.growing import Label, write_part
+from mllctl.wordnet import Synset, wordnet
 
 DOMAINS = {
     "photo": "a photograph",

@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from fakes import COLOURS, SIDES, ExactModel, FakeEncoder, WordEncoder, fake, hub_of_folders, paint_folder
 from mllctl import build_index, label_model
-from mllctl.graph import wordnet
+from mllctl.wordnet import wordnet
 
 # A loaded machine is not a failure.
 settings.register_profile("mllctl", deadline=None)

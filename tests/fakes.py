@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image
 
 from mllctl.backends.protocol import Float32, ModelCard
-from mllctl.graph import Synset, WordNet, with_ancestors
+from mllctl.graph import with_ancestors
 from mllctl.hub import Features, Hub, LabelInput
 from mllctl.hub.features import as_batch
 from mllctl.hub.writing import change_hub
 from mllctl.images import Domain, scan
 from mllctl.label.growing import Label, write_part
+from mllctl.wordnet import Synset, WordNet
 
 WIDTH = 16
 

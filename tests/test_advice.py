@@ -17,9 +17,9 @@ from mllctl.advice import (
 )
 from mllctl.captions import clean_classes
 from mllctl.errors import StageMissing
-from mllctl.graph import wordnet
 from mllctl.hub import Hub
 from mllctl.senses import find_meanings
+from mllctl.wordnet import wordnet
 
 CLASSNAMES = Path(__file__).parents[2] / "shared" / "data" / "classnames"
 TASKS = [

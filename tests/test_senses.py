@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mllctl.errors import InvalidTask
-from mllctl.graph import wordnet
 from mllctl.senses import find_meanings, marked_synset, plain_name, singulars
+from mllctl.wordnet import wordnet
 
 CLASSNAMES = Path(__file__).parents[2] / "shared" / "data" / "classnames"
 

@@ -19,8 +19,8 @@ from mllctl.advice import (
 from mllctl.captions import clean_classes
 from mllctl.checkup import check_hub, check_installation
 from mllctl.errors import InvalidTask
-from mllctl.graph import wordnet
 from mllctl.senses import Meaning
+from mllctl.wordnet import wordnet
 from mllctl_cli import render
 from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
 from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder

@@ -25,7 +25,8 @@ def build(hub: HubOption = None, json: JsonOption = False) -> None:
 
     Example: mllctl graph build --hub ./hub
     """
-    from mllctl.graph import with_ancestors, wordnet
+    from mllctl.graph import with_ancestors
+    from mllctl.wordnet import wordnet
 
     path = mllctl.find_hub(hub)
     with change_hub(path, "graph build") as change:

@@ -54,8 +54,8 @@ def add(
 
     Example: mllctl images add ./photos --domain photo --describe "a photograph"
     """
-    from mllctl.graph import wordnet
     from mllctl.images import scan
+    from mllctl.wordnet import wordnet
 
     path = mllctl.find_hub(hub)
     with change_hub(path, f"images add {source}") as change:

@@ -1,6 +1,6 @@
 """The files mllctl ships: WordNet's nouns, the demo's images, heads, tasks and hub.
 
-`path("wordnet", "nouns.parquet")` is the only way in; every file's licence stands beside it.
+`path("wordnet", "nouns.npz")` is the only way in; every file's licence stands beside it.
 """
 
 from importlib.resources import files

@@ -18,11 +18,11 @@ from typing import Literal, TypeVar, get_args
 from mllctl.backends.protocol import Encoder
 from mllctl.captions import PROMPT, check_text
 from mllctl.errors import InvalidTask
-from mllctl.graph import SYNSET, WNID, Synset, WordNet
 from mllctl.hub import Hub
 from mllctl.index import check_encoder, encode_texts, match_nodes, open_index
 from mllctl.kernels.transfer import transfer_matrix
 from mllctl.senses import MARK, NUMBERING, Meaning, find_meanings, marked_synset, plain_name, singulars
+from mllctl.wordnet import SYNSET, WNID, Synset, WordNet
 
 # What `select` refuses, and names that it takes for two classes though they are one.
 Wrong = Literal["empty", "unreadable", "duplicate", "mark"]

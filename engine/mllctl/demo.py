@@ -21,12 +21,13 @@ from mllctl.backends.demo import demo_models
 from mllctl.backends.protocol import Encoder
 from mllctl.errors import HubExists
 from mllctl.evaluate import Task, read_tasks
-from mllctl.graph import with_ancestors, wordnet
+from mllctl.graph import with_ancestors
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
 from mllctl.images import SHIPPED, Domain, SampleImage
 from mllctl.index import build_index
 from mllctl.label import label_model
+from mllctl.wordnet import wordnet
 
 PACK = f"{SHIPPED}demo/images.parquet"
 

@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 import mllctl_data
 from mllctl.errors import SourceUnreadable
-from mllctl.graph import Synset, WordNet
+from mllctl.wordnet import Synset, WordNet
 
 ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SHIPPED = "mllctl_data:"

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Literal
 
 from mllctl.errors import InvalidTask
-from mllctl.graph import SYNSET, WNID, Synset, WordNet
+from mllctl.wordnet import SYNSET, WNID, Synset, WordNet
 
 Found = Literal["given", "name", "part"]
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import mllctl_data
+from mllctl.wordnet import wordnet
 
 ASSETS = Path(__file__).parents[2] / "assets"
 
@@ -51,7 +52,7 @@ def test_the_held_out_style_is_in_no_training_picture(rows):
 
 def test_the_shipped_tasks_are_what_the_rule_makes_of_the_shipped_pictures(scripts, rows):
     _, tasks = scripts
-    nouns = tasks.Nouns(mllctl_data.path("wordnet", "nouns.parquet"))
+    nouns = tasks.Nouns(wordnet())
     domains = json.loads(mllctl_data.path("demo", "domains.json").read_text())
     made = [task for task in tasks.make_tasks(rows, domains, nouns) if tasks.is_large(task)]
     assert made == json.loads(mllctl_data.path("demo", "tasks.json").read_text())

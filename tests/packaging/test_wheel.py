@@ -66,7 +66,7 @@ def test_data_schemas_types_and_licences_are_in_the_wheel(wheel):
         "mllctl/hub/schema/catalog.sql",
         "mllctl/hub/schema/label.sql",
         "mllctl/hub/schema/views.sql",
-        "mllctl_data/wordnet/nouns.parquet",
+        "mllctl_data/wordnet/nouns.npz",
         "mllctl_data/wordnet/LICENSE",
         "mllctl_data/demo/images.parquet",
         "mllctl_data/demo/tasks.json",
@@ -83,7 +83,7 @@ def test_data_schemas_types_and_licences_are_in_the_wheel(wheel):
 def test_the_installed_wheel_works_outside_the_repository(site, tmp_path):
     code = """
 import pathlib, mllctl, mllctl_cli, mllctl_data
-from mllctl.graph import wordnet
+from mllctl.wordnet import wordnet
 for package in (mllctl, mllctl_cli, mllctl_data):
     print(pathlib.Path(package.__file__).parents[1])
 print(mllctl.__version__, len(wordnet()))

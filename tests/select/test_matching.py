@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 import oracles
-from mllctl.graph import wordnet
 from mllctl.hub import StoredNode
 from mllctl.select.estimating import lineage
 from mllctl.select.matching import REACH, STEP, Kin, match_by_caption, match_by_wordnet
 from mllctl.senses import find_meanings
+from mllctl.wordnet import wordnet
 
 
 class Captions:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from mllctl.backends.protocol import Float32, ModelCard
 from mllctl.captions import node_caption
 from mllctl.errors import HubBusy, HubDamaged, HubReadOnly, NotInHub
-from mllctl.graph import Graph, Synset
+from mllctl.graph import Graph
 from mllctl.hub.features import Float16, write_features
 from mllctl.hub.manifest import (
     HISTORY,
@@ -44,6 +44,7 @@ from mllctl.hub.reading import now
 from mllctl.hub.records import Ordinals
 from mllctl.hub.snapshot import CATALOG_TABLES
 from mllctl.images import Domain, SampleImage
+from mllctl.wordnet import Synset
 
 BLOCK_BITS = 64
 AnyFile = TypeVar("AnyFile", bound=HubFile)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mllctl.graph import WordNet, wordnet
 from mllctl.hub import Evidence, StoredNode
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.evidence import weighted_precision
 from mllctl.kernels.shrinkage import Belief, shrunk_precision
 from mllctl.select.selection import Estimator
+from mllctl.wordnet import WordNet, wordnet
 
 # The paper's ratio says nothing of how sure it is; intervals and odds take the prior that knows least (Jeffreys).
 PAPER_STRENGTH = 1.0
@@ -43,31 +43,14 @@ def lineage(nodes: Sequence[StoredNode], nouns: WordNet) -> Int:
     Returns:
         shape (v, levels), -1 where a node has no more.
     """
-    roads = [_road(node.synset, nouns) for node in nodes]
-    under: dict[str, set[int]] = {}
-    for v, road in enumerate(roads):
-        for wnid in road:
-            under.setdefault(wnid, set()).add(v)
-    number = {wnid: n for n, wnid in enumerate(under)}
-    shared = []
-    for road in roads:
-        kept: list[str] = []
-        for wnid in road:
-            count = len(under[wnid])
-            if 1 < count < len(nodes) and (not kept or count < len(under[kept[-1]])):
-                kept.append(wnid)
-        shared.append([number[wnid] for wnid in kept])
-    table = np.full((len(nodes), max(map(len, shared), default=0)), -1, dtype=np.int64)
-    for v, kept_numbers in enumerate(shared):
-        table[v, : len(kept_numbers)] = kept_numbers
-    return table
-
-
-def _road(synset: str, nouns: WordNet) -> list[str]:
-    """Return a synset's first hypernyms from the top down, itself at the end."""
-    [at] = nouns.senses(synset)
-    road = [at.wnid]
-    while at.hypernyms:
-        at = nouns[at.hypernyms[0]]
-        road.append(at.wnid)
-    return road[::-1]
+    road = [nouns.rows([node.synset for node in nodes])]
+    while (road[-1] >= 0).any():
+        road.append(nouns.first_hypernyms(road[-1]))
+    # From the top down, a column a level; nodes stand at different heights.
+    rows = np.stack(road[::-1], axis=1)
+    _, place, under = np.unique(rows, return_inverse=True, return_counts=True)
+    count = np.where(rows < 0, 0, under[place.reshape(rows.shape)])
+    above = np.concatenate([np.zeros((len(nodes), 1), dtype=np.int64), count[:, :-1]], axis=1)
+    kept = (count > 1) & (count < len(nodes)) & (count != above)
+    order = np.argsort(~kept, axis=1, kind="stable")[:, : int(kept.sum(axis=1).max(initial=0))]
+    return np.take_along_axis(np.where(kept, rows, -1), order, axis=1)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mllctl.backends.vectors import VectorIndex
-from mllctl.graph import Synset, WordNet, wordnet
 from mllctl.hub import Hub, StoredNode
 from mllctl.index import match_nodes
 from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.kernels.transfer import transfer_matrix
 from mllctl.select.selection import Options
 from mllctl.senses import Meaning, find_meanings
+from mllctl.wordnet import Synset, WordNet, wordnet
 
 # docs/decisions.md says how these were tuned.
 SIMILARITY_FLOOR = 0.45
@@ -127,30 +127,32 @@ class Kin:
     def __init__(self, nodes: Sequence[StoredNode], nouns: WordNet, reach: int = REACH - 1) -> None:
         self.reach = reach
         self._nouns = nouns
-        # Ancestor -> the nodes under it and how far down they are.
-        self._under: dict[str, list[tuple[int, int]]] = {}
-        self.wnids: set[str] = set()
-        for node in nodes:
-            [synset] = nouns.senses(node.synset)
-            self.wnids.add(synset.wnid)
-            for wnid, steps in self._climb(synset).items():
-                self._under.setdefault(wnid, []).append((node.node, steps))
+        rows = nouns.rows([node.synset for node in nodes])
+        self.wnids = set(nouns.wnids(rows))
+        below, above, down = self._climb(rows)
+        # Ancestor after ancestor: the nodes under it and how far down they are.
+        order = np.argsort(above, kind="stable")
+        self._ancestor, self._down = above[order], down[order]
+        self._node = np.array([node.node for node in nodes], dtype=np.int64)[below[order]]
 
     def of(self, synset: Synset) -> tuple[Int, Int]:
         """Return the nodes within reach, ascending, and their steps."""
-        nearest: dict[int, int] = {}
-        for wnid, up in self._climb(synset).items():
-            for node, down in self._under.get(wnid, ()):
-                if up + down <= min(self.reach, nearest.get(node, self.reach)):
-                    nearest[node] = up + down
-        nodes = np.array(sorted(nearest), dtype=np.int64)
-        return nodes, np.array([nearest[node] for node in nodes.tolist()], dtype=np.int64)
+        _, ancestors, up = self._climb(self._nouns.rows([synset.synset]))
+        first, last = (np.searchsorted(self._ancestor, ancestors, side) for side in ("left", "right"))
+        found = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
+        steps = np.repeat(up, last - first) + self._down[found]
+        near = np.flatnonzero(steps <= self.reach)
+        near = near[np.argsort(steps[near], kind="stable")]
+        nodes, nearest = np.unique(self._node[found[near]], return_index=True)
+        return nodes, steps[near][nearest]
 
-    def _climb(self, synset: Synset) -> dict[str, int]:
-        """Return the ancestors within reach and the steps to each; the synset itself is none away."""
-        steps, frontier = {synset.wnid: 0}, [synset]
-        for step in range(1, self.reach + 1):
-            above = {wnid for below in frontier for wnid in below.hypernyms} - steps.keys()
-            steps |= dict.fromkeys(above, step)
-            frontier = [self._nouns[wnid] for wnid in above]
-        return steps
+    def _climb(self, rows: Int) -> tuple[Int, Int, Int]:
+        """Return (place in `rows`, ancestor's row, steps) of all ancestors within reach, each as often as roads lead
+        there; a row itself is none away."""
+        places, ancestors = [np.arange(len(rows))], [rows]
+        for _ in range(self.reach):
+            below, above = self._nouns.climb(ancestors[-1])
+            places.append(places[-1][below])
+            ancestors.append(above)
+        steps = np.repeat(np.arange(len(ancestors)), [len(level) for level in ancestors])
+        return np.concatenate(places), np.concatenate(ancestors), steps
