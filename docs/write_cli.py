@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
+import typer
+from typer.core import TyperGroup
 
 from mllctl_cli.main import EPILOG, app
 
@@ -333,12 +334,12 @@ def write_page() -> str:
 
 def list_commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Return every command with its full name, groups unfolded."""
-    inner = getattr(command, "commands", None)
-    if inner is None:
+    if not isinstance(command, TyperGroup):
         yield name, command
         return
-    for word, below in inner.items():
-        yield from list_commands(below, f"{name} {word}".strip())
+    context = typer.Context(command)
+    for word in command.list_commands(context):
+        yield from list_commands(command.get_command(context, word), f"{name} {word}".strip())
 
 
 def _exit_codes() -> Iterator[str]:

@@ -34,7 +34,7 @@ def test_a_wnid_or_synset_name_has_one_sense(nouns, word):
     assert [sense.synset for sense in nouns.senses(word)] == ["dog.n.01"]
 
 
-@pytest.mark.parametrize("word", ["n00000000", "dog.n.99", "dog.v.01", "no such word", ""])
+@pytest.mark.parametrize("word", ["n00000000", "dog.n.99", "dog.v.01", "no such word", "Ähre", ""])
 def test_what_is_no_noun_has_no_sense(nouns, word):
     assert nouns.senses(word) == []
 
@@ -65,7 +65,7 @@ def test_a_sense_that_two_spellings_share_is_listed_once(nouns):
     assert [sense.synset for sense in nouns.senses("DDC")] == ["dideoxycytosine.n.01"]
 
 
-WORDS = st.sampled_from(["Dog", "dog", "hot_dog", "Ähre", "x"])
+WORDS = st.sampled_from(["Dog", "dog", "hot_dog", "x-ray", "x"])
 
 
 @st.composite

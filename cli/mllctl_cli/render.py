@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
+
+# Only a terminal needs the rest of Rich; on a pipe it would be imported for nothing.
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 
 class Advance(Protocol):
@@ -41,7 +42,12 @@ def print_json(value: Any) -> None:
 def print_line(line: str = "") -> None:
     """Print a line of data, wrapped to the terminal."""
     console = _console()
-    typer.echo(line) if console is None else _print(console, Text(line))
+    if console is None:
+        typer.echo(line)
+        return
+    from rich.text import Text
+
+    _print(console, Text(line))
 
 
 def print_table(
@@ -58,6 +64,9 @@ def print_table(
     if console is None:
         _print_aligned([list(columns), *texts], right)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for n, column in enumerate(columns):
         least = _longest(row[n] for row in texts) if column in (*numeric, *whole) else None
@@ -74,6 +83,9 @@ def print_facts(facts: Mapping[str, object]) -> None:
     if console is None:
         _print_aligned(rows, [False, False])
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -93,6 +105,7 @@ def progress() -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield _line_progress
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -118,15 +131,17 @@ def _line_progress(name: str, done: int, total: int, /) -> None:
         say(f"{name}: {total} images")
 
 
-def _console() -> Console | None:
+def _console() -> "Console | None":
     """Return a console that knows how wide it may write, or None if there is no limit."""
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         return None
+    from rich.console import Console
+
     # Rich takes NO_COLOR to mean no colours, and would still print bold headings.
     return Console(color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
 
 
-def _print(console: Console, shown: RenderableType) -> None:
+def _print(console: "Console", shown: "RenderableType") -> None:
     """Print by `typer.echo`, as all else: Typer ends without a word when `head` has read enough."""
     with console.capture() as captured:
         console.print(shown)

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import mllctl
@@ -165,7 +166,7 @@ def find_estimator(name: str) -> Estimator:
 def selection_json(selection: Selection, hub: Path) -> dict[str, Any]:
     """Return a selection as docs/cli.md documents it."""
     options, doubt = selection.options, selection.doubt
-    low, high = selection.mean_interval()
+    low, high = selection.task_belief.interval()
     mean = _mean_precision(selection)
     return {
         "domain": selection.domain,
@@ -215,8 +216,9 @@ def _answer_json(selection: Selection, answer: Answer, hub: Path) -> dict[str, A
 
 
 def _classes_json(selection: Selection) -> list[dict[str, Any]]:
-    low, high = selection.precision_interval()
-    reuse_low, reuse_high = selection.reuse_interval()
+    members = selection.members.T, np.arange(len(selection.classes))
+    low, high = selection.class_belief[members].interval()
+    reuse_low, reuse_high = selection.reuse_belief[members].interval()
     share = selection.share
     told = []
     for c, name in enumerate(selection.classes):
@@ -231,13 +233,13 @@ def _classes_json(selection: Selection) -> list[dict[str, Any]]:
                     {
                         "model": selection.names[m],
                         "precision": float(share[m, c]),
-                        "low": float(low[m, c]),
-                        "high": float(high[m, c]),
+                        "low": float(low[n, c]),
+                        "high": float(high[n, c]),
                         "reuse": float(selection.reuse[m, c]),
-                        "reuse_low": float(reuse_low[m, c]),
-                        "reuse_high": float(reuse_high[m, c]),
+                        "reuse_low": float(reuse_low[n, c]),
+                        "reuse_high": float(reuse_high[n, c]),
                     }
-                    for m in selection.members[c]
+                    for n, m in enumerate(selection.members[c])
                 ],
                 "nodes": [
                     {"node": node.synset, "weight": weight, "images": node.images}
@@ -277,7 +279,8 @@ def _mean_precision(selection: Selection) -> list[float | None]:
 
 
 def _print_selection(selection: Selection, hub: Path) -> None:
-    low, high = selection.precision_interval()
+    members = selection.members.T, np.arange(len(selection.classes))
+    low, high = selection.class_belief[members].interval()
     rows = [_class_row(selection, c, low[:, c], high[:, c]) for c in range(len(selection.classes))]
     render.print_table(("class", "model", "precision %", "evidence from"), rows, ("precision %",), ("model",))
     render.print_line()
@@ -316,7 +319,7 @@ def _with_mean(selection: Selection, m: int) -> str:
     mean = _mean_precision(selection)[m]
     if mean is None:
         return selection.names[m]
-    low, high = selection.mean_interval()
+    low, high = selection.task_belief.interval()
     between = f"({100 * low[m]:.0f} to {100 * high[m]:.0f})"
     return f"{selection.names[m]}, mean precision {render.percent(mean)} % {between}"
 
@@ -333,7 +336,9 @@ def _class_row(selection: Selection, c: int, low: Any, high: Any) -> tuple[str, 
     return (
         name,
         "\n".join(selection.names[m] for m in members),
-        "\n".join(f"{100 * share[m, c]:.0f} ({100 * low[m]:.0f} to {100 * high[m]:.0f})" for m in members),
+        "\n".join(
+            f"{100 * share[m, c]:.0f} ({100 * low[n]:.0f} to {100 * high[n]:.0f})" for n, m in enumerate(members)
+        ),
         ", ".join(f"{node.name} {100 * weight / parts:.0f} %" for node, weight in nodes[:NODES_SHOWN]),
     )
 

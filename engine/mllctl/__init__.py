@@ -17,17 +17,19 @@ the images and models that are shipped.
 Importing this package imports neither torch nor any other heavy library.
 """
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from mllctl.backends import load_model
-from mllctl.backends.sentence import sentence_encoder
-from mllctl.errors import MllctlError
-from mllctl.evaluate import evaluate_hub
-from mllctl.hub import Hub, find_hub
-from mllctl.index import build_index
-from mllctl.label import label_model
-from mllctl.reuse import Ensemble, Prediction
-from mllctl.select import Selection, select_models
+if TYPE_CHECKING:
+    from mllctl.backends import load_model
+    from mllctl.backends.sentence import sentence_encoder
+    from mllctl.errors import MllctlError
+    from mllctl.evaluate import evaluate_hub
+    from mllctl.hub import Hub, find_hub
+    from mllctl.index import build_index
+    from mllctl.label import label_model
+    from mllctl.reuse import Ensemble, Prediction
+    from mllctl.select import Selection, select_models
 
 __all__ = [
     "Ensemble",
@@ -44,4 +46,32 @@ __all__ = [
     "sentence_encoder",
 ]
 
-__version__ = version("mllctl")
+# Each name is imported when it is first asked for: a query takes less time than importing all that labels and tests.
+_HOME = {
+    "Ensemble": "reuse",
+    "Hub": "hub",
+    "MllctlError": "errors",
+    "Prediction": "reuse",
+    "Selection": "select",
+    "build_index": "index",
+    "evaluate_hub": "evaluate",
+    "find_hub": "hub",
+    "label_model": "label",
+    "load_model": "backends",
+    "select_models": "select",
+    "sentence_encoder": "backends.sentence",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mllctl")
+    if name not in _HOME:
+        raise AttributeError(f"module 'mllctl' has no attribute {name!r}")
+    return getattr(import_module(f"mllctl.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

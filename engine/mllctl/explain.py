@@ -184,7 +184,7 @@ def _images(hub: Hub, selection: Selection, c: int, m: int) -> tuple[SeenImage, 
 
 
 def _nodes(selection: Selection, c: int, m: int, seen: tuple[SeenImage, ...]) -> tuple[NodeEvidence, ...]:
-    low, high = selection.belief.interval()
+    low, high = selection.belief[m].interval()
     told = []
     for v in _nodes_of(selection, c):
         node = selection.nodes[v]
@@ -198,8 +198,8 @@ def _nodes(selection: Selection, c: int, m: int, seen: tuple[SeenImage, ...]) ->
                 dict(Counter(image.image.domain for image in of_node if image.hit)),
                 dict(Counter(image.image.domain for image in of_node)),
                 float(selection.belief.mean[m, v]),
-                float(low[m, v]),
-                float(high[m, v]),
+                float(low[v]),
+                float(high[v]),
                 tuple(sorted(lost.items(), key=lambda pair: (-pair[1], pair[0]))[:RIVALS_NAMED]),
             )
         )

@@ -14,7 +14,6 @@ from mllctl.backends.protocol import Encoder
 from mllctl.backends.vectors import VectorIndex
 from mllctl.errors import HubDamaged, HubReadOnly, StageMissing
 from mllctl.hub import Hub
-from mllctl.hub.writing import change_hub
 from mllctl.kernels.arrays import Bool, Float
 
 # FAISS breaks ties as it likes; that many more candidates are fetched and sorted by our own rule.
@@ -38,6 +37,9 @@ def build_index(path: Path, encoder: Encoder) -> IndexReport:
         StageMissing: if the hub has no nodes, or nodes that `graph build` has not seen.
         HubReadOnly: on the bundled demo hub.
     """
+    # Imported here: a query only reads the index, and all that writes a hub takes longer to import than to ask it.
+    from mllctl.hub.writing import change_hub
+
     with Hub.open(path) as hub:
         if hub.manifest.read_only:
             raise HubReadOnly(path)
@@ -61,7 +63,7 @@ def open_index(hub: Hub) -> VectorIndex:
     made, content = hub.manifest.index, hub.caption_index()
     if made is None or content is None:
         raise StageMissing("the hub has no caption index", "mllctl index build")
-    nodes, domains = len(hub.captions()), len(hub.domains())
+    nodes, domains = len(hub.nodes()), len(hub.domains())
     if (made.nodes, made.domains) != (nodes, domains):
         raise StageMissing(
             f"the caption index is older than its captions ({made.nodes} of {nodes} nodes, "

@@ -61,8 +61,9 @@ class WordNet:
         self._lexname, self._lexnames = columns["lexname"], columns["lexnames"].tolist()
         self._lemma_of, self._sense = columns["lemma_of"].data, columns["sense"]
         self._above, self._above_of = columns["above"], columns["above_of"]
-        self._lemmas = _Texts(columns["lemma_text"], columns["lemma_ends"])
-        self._definitions = _Texts(columns["definition_text"], columns["definition_ends"])
+        lemmas = columns["lemma_text"].tobytes()
+        self._lemmas, self._lower = (_Texts(text, columns["lemma_ends"]) for text in (lemmas, lemmas.lower()))
+        self._definitions = _Texts(columns["definition_text"].tobytes(), columns["definition_ends"])
         self._by_lemma = columns["by_lemma"].data
         self._seen: dict[int, Synset] = {}
 
@@ -151,15 +152,14 @@ class WordNet:
 
     def _uses(self, lemma: str) -> list[tuple[int, int]]:
         """Return (row, which of all lemmas) of each sense of a lemma in lower case, most frequent first."""
-        order, found = self._by_lemma, []
-        place = bisect_left(order, lemma, key=self._lower)
-        while place < len(order) and self._lower(order[place]) == lemma:
+        if not lemma.isascii():
+            return []
+        order, lower, wanted, found = self._by_lemma, self._lower.bytes_of, lemma.encode(), []
+        place = bisect_left(order, wanted, key=lower)
+        while place < len(order) and lower(order[place]) == wanted:
             found.append((bisect_right(self._lemma_of, order[place]) - 1, order[place]))
             place += 1
         return found
-
-    def _lower(self, at: int) -> str:
-        return self._lemmas[at].lower()
 
     def _synset(self, row: int) -> Synset:
         if row not in self._seen:
@@ -181,17 +181,21 @@ class WordNet:
 class _Texts:
     """Many texts, one after another in UTF-8."""
 
-    def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.int32]) -> None:
-        self._text, self._ends = text.tobytes(), ends.data
+    def __init__(self, text: bytes, ends: NDArray[np.int32]) -> None:
+        self._text, self._ends = text, ends.data
 
     def __getitem__(self, n: int) -> str:
-        return self._text[self._ends[n] : self._ends[n + 1]].decode()
+        return self.bytes_of(n).decode()
+
+    def bytes_of(self, n: int) -> bytes:
+        """Return a text as it is kept."""
+        return self._text[self._ends[n] : self._ends[n + 1]]
 
 
 def columns_of(synsets: Iterable[Synset]) -> dict[str, NDArray[Any]]:
     """Return synsets as the columns of a table.
 
-    Of n synsets with l lemmas and h hypernyms, all in the order of the offsets:
+    Lemmas must be ASCII, as WordNet's are. Of n synsets with l lemmas and h hypernyms, all in the order of the offsets:
 
         offset (n)                          the synset
         lexname (n), lexnames               its lexicographer file, by number

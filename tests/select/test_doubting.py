@@ -51,19 +51,19 @@ def test_without_evidence_the_best_overall_model_is_preferred(hub, exact):
     assert not selection.covered.any()
     assert selection.single == selection.overall
     assert selection.verdict.advice == "prefer the best-overall model"
-    low, high = selection.mean_interval()
+    low, high = selection.task_belief.interval()
     assert (low.tolist(), high.tolist()) == ([0, 0, 0], [1, 1, 1])
 
 
 def test_intervals_lie_round_what_is_believed(hub, exact):
     selection = select_models(hub, ["dog", "cat", "quantum"], encoder=exact.encoder)
-    low, high = selection.precision_interval()
+    low, high = selection.class_belief.interval()
     known = selection.covered
     assert (low[:, known] <= selection.share[:, known]).all()
     assert (selection.share[:, known] <= high[:, known]).all()
     assert (low[:, ~known] == 0).all()
     assert (high[:, ~known] == 1).all()
-    assert all(np.isfinite(end).all() for end in selection.reuse_interval())
+    assert all(np.isfinite(end).all() for end in selection.reuse_belief.interval())
 
 
 def test_at_most_so_many_models_answer(hub, exact):

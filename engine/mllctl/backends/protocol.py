@@ -8,11 +8,13 @@ protocols; the rest of the engine sees arrays only.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Float32 = NDArray[np.float32]
 
@@ -78,7 +80,7 @@ class VisionLanguageModel(Protocol):
     def card(self) -> ModelCard:
         """The facts the hub records."""
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Float32:
+    def encode_images(self, images: "Sequence[Image.Image]") -> Float32:
         """Return unit vectors, shape (i, d). The batch is what is handed in."""
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:

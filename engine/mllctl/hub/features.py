@@ -8,11 +8,14 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
+
+# Arrow is imported where it is used: a sealed hub, such as the bundled one, has no Arrow file to be asked for.
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Ordinals = NDArray[np.uint32]
 Float16 = NDArray[np.float16]
@@ -26,7 +29,7 @@ class Features:
         batches: the Arrow batches they lie in.
     """
 
-    def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
+    def __init__(self, batches: "Sequence[pa.RecordBatch]") -> None:
         self.batches = tuple(batches)
         self._vectors = [_vectors(batch) for batch in batches]
         held = [batch.column("ordinal").to_numpy() for batch in batches]
@@ -75,6 +78,8 @@ class Features:
 
 def write_features(path: Path, parts: Iterable[tuple[Ordinals, Float16]]) -> None:
     """Write vectors as one file, a batch for each part, and flush it to the disk."""
+    import pyarrow as pa
+
     writer = None
     with path.open("wb") as out:
         for ordinals, vectors in parts:
@@ -87,13 +92,15 @@ def write_features(path: Path, parts: Iterable[tuple[Ordinals, Float16]]) -> Non
         os.fsync(out.fileno())
 
 
-def as_batch(ordinals: Ordinals, vectors: Float16) -> pa.RecordBatch:
+def as_batch(ordinals: Ordinals, vectors: Float16) -> "pa.RecordBatch":
     """Put vectors, shape (n, d), beside their ordinals."""
+    import pyarrow as pa
+
     flat = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).ravel()), vectors.shape[1])
     return pa.record_batch({"ordinal": pa.array(ordinals, pa.uint32()), "embedding": flat})
 
 
-def map_batches(path: Path) -> list[pa.RecordBatch]:
+def map_batches(path: Path) -> "list[pa.RecordBatch]":
     """Map an Arrow file; its arrays are views of the page cache.
 
     Raises:
@@ -103,8 +110,10 @@ def map_batches(path: Path) -> list[pa.RecordBatch]:
         return batches_of(file.fileno())
 
 
-def batches_of(descriptor: int) -> list[pa.RecordBatch]:
+def batches_of(descriptor: int) -> "list[pa.RecordBatch]":
     """Map the Arrow file behind an open descriptor, even if it was unlinked since."""
+    import pyarrow as pa
+
     if os.fstat(descriptor).st_size == 0:
         raise pa.ArrowInvalid("the file is empty")
     mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
@@ -112,6 +121,6 @@ def batches_of(descriptor: int) -> list[pa.RecordBatch]:
     return [reader.get_batch(number) for number in range(reader.num_record_batches)]
 
 
-def _vectors(batch: pa.RecordBatch) -> Float16:
+def _vectors(batch: "pa.RecordBatch") -> Float16:
     column = batch.column("embedding")
     return np.asarray(column.flatten().to_numpy()).reshape(len(column), column.type.list_size)

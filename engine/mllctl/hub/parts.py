@@ -14,16 +14,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from mllctl.backends.protocol import ModelCard
 from mllctl.hub.records import ImageRows, LabelInput, LabelState, Masks, Ordinals
 from mllctl.kernels.arrays import AnyArray, Bool, Int
 from mllctl.kernels.order import STRIDE, STRIDE_BITS, Order, Rivals, lay_out
+
+# Arrow is imported where it is used: a sealed hub has no Arrow file to be asked for.
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SCHEMA = Path(__file__).parent / "schema"
 LABEL, ORDER = "label.duckdb", "order.arrow"
@@ -171,6 +174,8 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
         self._insert("image_label", rows)
 
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
+        import pyarrow as pa
+
         self._db.register("incoming", pa.table(columns))
         self._db.execute(f"INSERT INTO {table} SELECT * FROM incoming").fetchall()
         self._db.unregister("incoming")
@@ -181,6 +186,8 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
 
     def _assemble(self) -> None:
         """Join the columns into one Arrow file, through maps of what was written."""
+        import pyarrow as pa
+
         types = {"image": np.uint32, "bit": np.uint8, "near": self._ordinal, "far": self._ordinal}
         columns = {name: pa.array(_mapped(self.folder / name, dtype)) for name, dtype in types.items()}
         for name, lengths in self._lengths.items():
@@ -206,6 +213,8 @@ class OrderFile:
         Raises:
             pyarrow.ArrowInvalid: if it is not whole.
         """
+        import pyarrow as pa
+
         self._descriptor = descriptor
         mapped = pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
         batch = pa.ipc.open_file(pa.BufferReader(mapped)).get_batch(0)
@@ -283,8 +292,10 @@ def _beaten(images: LabelInput, order: Order, first: Int) -> Masks:
     return np.asarray(np.bitwise_or.reduceat(np.where(order.rank > 0, _bit(images), np.uint64(0)), first))
 
 
-def _lists(order: Order, kept: Bool, values: AnyArray) -> pa.ListArray:
+def _lists(order: Order, kept: Bool, values: AnyArray) -> "pa.ListArray":
     """Group the kept values by image."""
+    import pyarrow as pa
+
     count = np.bincount(order.image[kept], minlength=len(order.rank))
     offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[kept]))

@@ -158,6 +158,10 @@ class Hub(AbstractContextManager["Hub"]):
 
     def domains(self) -> list[StoredDomain]:
         """Return every domain, by ordinal."""
+        return list(self._domains)
+
+    @cached_property
+    def _domains(self) -> list[StoredDomain]:
         query = """
               SELECT d.domain, d.name, d.description, coalesce(sum(bit_count(b.live)), 0)::INTEGER
                 FROM domain d

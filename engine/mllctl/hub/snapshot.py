@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mllctl.errors import HubDamaged, QueryRefused
@@ -23,6 +22,9 @@ from mllctl.hub.features import Features, batches_of, map_batches
 from mllctl.hub.manifest import HubFile, Manifest, ModelFile
 from mllctl.hub.parts import SCHEMA, OrderFile, quoted
 from mllctl.hub.records import PartRows, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # DuckDB's kinds; MULTI is what PIVOT unfolds to. Not EXPLAIN: EXPLAIN ANALYZE runs whatever it explains.
 QUESTIONS = ("SELECT", "MULTI")
@@ -90,7 +92,7 @@ class Snapshot:
         Raises:
             QueryRefused: if the query fails, is not one question, or asks for what is closed.
         """
-        self._list_orders()
+        self._make_views()
         try:
             kinds = [statement.type.name for statement in self._db.extract_statements(sql)]
             if len(kinds) != 1 or kinds[0] not in QUESTIONS:
@@ -150,7 +152,7 @@ class Snapshot:
             if file.path not in self._orders:
                 self._orders[file.path] = OrderFile(self._held[file.path])
             return self._orders[file.path]
-        except (pa.ArrowInvalid, ValueError) as error:
+        except ValueError as error:
             raise HubDamaged(self.path, f"{file.path}: {str(error).splitlines()[0]}") from error
 
     # -- inside ------------------------------------------------------------------------------------
@@ -171,7 +173,6 @@ class Snapshot:
             empty = f"SELECT 0::UINTEGER AS model, 0::UTINYINT AS part, * FROM nothing.{table}"
             parts = [part for model in self.labelled() for part in self._select_parts(table, rule, model)]
             self._db.execute(f"CREATE VIEW {table} AS {' UNION ALL '.join([empty, *parts])}")
-        self._db.execute((SCHEMA / "views.sql").read_text())
         # Read-only files can still be left by COPY TO and read_text; nothing here needs more files.
         self._db.execute("SET temp_directory = ''")
         self._db.execute("SET enable_external_access = false")
@@ -200,19 +201,23 @@ class Snapshot:
         index = [self.manifest.index] if self.manifest.index else []
         return [*self.manifest.orders, *index, *(file for file in features if file.model in grown)]
 
-    def _batches(self, file: HubFile) -> list[pa.RecordBatch]:
+    def _batches(self, file: HubFile) -> "list[pa.RecordBatch]":
         """Map an Arrow file of this generation."""
         try:
             if file.path in self._held:
                 return batches_of(self._held[file.path])
             return map_batches(self.path / file.path)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (ValueError, OSError) as error:
             raise HubDamaged(self.path, f"{file.path}: {str(error).splitlines()[0]}") from error
 
-    def _list_orders(self) -> None:
-        """Let people see the ordered rivals of every image: DuckDB reads the mapped files where they lie."""
+    def _make_views(self) -> None:
+        """Make what only people ask for: the views, and the ordered rivals of every image, which DuckDB reads in the
+        mapped files where they lie."""
+        import pyarrow as pa
+
         if self._listed:
             return
+        self._db.execute((SCHEMA / "views.sql").read_text())
         selects = ["SELECT 0::UINTEGER AS model, 0::UINTEGER AS image, []::UINTEGER[] AS rivals WHERE false"]
         for n, file in enumerate(self.manifest.orders):
             table = pa.Table.from_batches(self._batches(file))

@@ -6,10 +6,12 @@ that (empirical Bayes). All counts are weighed by domain first.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mllctl.kernels.arrays import Float, Int
+from mllctl.kernels.beta import beta_interval, log_beta
 
 # Prior strengths that are tried, in images: from "nodes have nothing in common" to "all are alike".
 STRENGTHS = np.geomspace(0.5, 256, 10)
@@ -32,6 +34,9 @@ class Belief:
     mean: Float
     images: Float
 
+    def __getitem__(self, index: Any) -> "Belief":
+        return Belief(self.mean[index], self.images[index])
+
     @property
     def variance(self) -> Float:
         """Variance of the precision."""
@@ -42,12 +47,9 @@ class Belief:
 
         Where nearly all mass lies at an end, the interval is widened up to the mean.
         """
-        # Imported here: ranking needs no quantiles, and SciPy's functions take 0.1 s to import.
-        from scipy.special import betaincinv
-
         told = self.images > 0
         mean, images = np.where(told, np.clip(self.mean, EDGE, 1 - EDGE), 0.5), np.where(told, self.images, 1.0)
-        low, high = (betaincinv(mean * images, (1 - mean) * images, q) for q in ((1 - mass) / 2, (1 + mass) / 2))
+        low, high = beta_interval(mean * images, (1 - mean) * images, (1 - mass) / 2, (1 + mass) / 2)
         return np.where(told, np.minimum(low, mean), 0.0), np.where(told, np.maximum(high, mean), 1.0)
 
 
@@ -142,8 +144,6 @@ def _kin(own: Float, worth: Float, lineage: Int, strength: float, tie: float) ->
 
 def _log_likelihood(own: Float, worth: Float, prior: Float, strength: float) -> float:
     """Return the log-probability of the hits, beta-binomial round `prior`, up to what `strength` does not change."""
-    from scipy.special import betaln
-
     won, lost = worth * own, worth * (1 - own)
     a, b = strength * prior, strength * (1 - prior)
-    return float((betaln(a + won, b + lost) - betaln(a, b)).sum())
+    return float((log_beta(a + won, b + lost) - log_beta(a, b)).sum())

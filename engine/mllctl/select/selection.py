@@ -207,26 +207,29 @@ class Selection:
         """Return the answer of this breadth."""
         return next(answer for answer in self.answers if answer.breadth == breadth)
 
-    def precision_interval(self, mass: float = 0.9) -> tuple[Float, Float]:
-        """Return the ends of the interval that holds `mass` of the belief in `share`, both of shape (m, c).
+    @property
+    def class_belief(self) -> Belief:
+        """What is believed of `share`, shape (m, c).
 
-        It covers what so few images leave open, not that the user's images differ from a node's.
+        Its intervals cover what so few images leave open, not that the user's images differ from a node's.
         """
-        return combined(self.belief, self.part).interval(mass)
+        return combined(self.belief, self.part)
 
-    def reuse_interval(self, mass: float = 0.9) -> tuple[Float, Float]:
-        """Return the like for r over shares, alpha p + (1 - alpha) mean p, both of shape (m, c)."""
-        covered = self.part[:, self.covered]
-        mean = covered.mean(axis=1, keepdims=True) if covered.size else np.zeros((len(self.nodes), 1))
-        return combined(self.belief, self.options.alpha * self.part + (1 - self.options.alpha) * mean).interval(mass)
+    @property
+    def reuse_belief(self) -> Belief:
+        """The like of r over shares, alpha p + (1 - alpha) mean p, shape (m, c)."""
+        alpha = self.options.alpha
+        return combined(self.belief, alpha * self.part + (1 - alpha) * self._mean_part[:, None])
 
-    def mean_interval(self, mass: float = 0.9) -> tuple[Float, Float]:
-        """Return the like for each model's mean precision over the covered classes, both of shape (m,)."""
+    @property
+    def task_belief(self) -> Belief:
+        """The like of each model's mean precision over the covered classes, shape (m,); without any, worth no image."""
+        return combined(self.belief, self._mean_part[:, None])[:, 0]
+
+    @property
+    def _mean_part(self) -> Float:
         covered = self.part[:, self.covered]
-        if covered.size == 0:
-            return np.zeros(len(self.models)), np.ones(len(self.models))
-        low, high = combined(self.belief, covered.mean(axis=1, keepdims=True)).interval(mass)
-        return low[:, 0], high[:, 0]
+        return covered.mean(axis=1) if covered.size else np.zeros(len(self.nodes))
 
     def nodes_of(self, class_: int) -> list[tuple[StoredNode, float]]:
         """Return a class's nodes with Z, greatest first."""
