@@ -218,3 +218,10 @@ def steps(nouns, one, other):
 
     here, there = heights(one), heights(other)
     return min((here[wnid] + there[wnid] for wnid in here if wnid in there), default=999)
+
+
+def chance_of_a_hit(row, truth, nodes, classes):
+    """How often no other class beats the truth, over all tasks of so many classes among `nodes`."""
+    others = [u for u in nodes if u != truth]
+    tasks = list(itertools.combinations(others, min(classes - 1, len(others))))
+    return sum(not any(beats(row, u, truth) for u in task) for task in tasks) / len(tasks)

@@ -196,7 +196,7 @@ def evaluate_hub(
     models = [model for model in hub.models() if model.labelled]
     if not models:
         raise StageMissing("no model of the hub is labelled", "mllctl label --all")
-    probability = [_answers(model, tasks, cache, load, progress) for model in models]
+    probability = answer_tasks(models, tasks, cache, load, progress)
     accuracy = np.array([[_top1(answers[n], task.truth) for answers in probability] for n, task in enumerate(tasks)])
     names = tuple(model.card.name for model in models)
     average = int(np.argmax(accuracy.mean(axis=0)))
@@ -205,6 +205,21 @@ def evaluate_hub(
         answers = {name: answer[n] for name, answer in zip(names, probability, strict=True)}
         results.append(_choose(hub, encoder, task, answers, accuracy[n], names[average]))
     return Evaluation(names, tuple(results))
+
+
+def answer_tasks(
+    models: Sequence[StoredModel],
+    tasks: Sequence[Task],
+    cache: Path,
+    load: Callable[[str], VisionLanguageModel] = load_model,
+    progress: Progress | None = None,
+) -> list[list[Float]]:
+    """Return each model's class probabilities on each task: by model, by task, of shape (i, c).
+
+    Raises:
+        ModelNotLoadable: if a model's weights are missing or not those that were labelled.
+    """
+    return [_answers(model, tasks, cache, load, progress) for model in models]
 
 
 def _choose(

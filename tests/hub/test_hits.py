@@ -217,6 +217,21 @@ def test_overall_precision_is_the_mean_over_nodes_with_evidence(world):
     assert list(overall.values()) == pytest.approx([mean for _, mean in rows.rows], abs=1e-15)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 4, NODES - 1, 30])
+def test_typical_precision_is_the_mean_over_all_tasks_there_can_be(world, classes):
+    chances = {}
+    for model, image, _, row in outcomes(world):
+        chance = oracles.chance_of_a_hit(row, image.node, sorted(world.evidence), classes)
+        chances.setdefault((int(model[-1]), image.node), []).append(chance)
+    expected = np.full((MODELS, NODES), np.nan)
+    for place, hits in chances.items():
+        expected[place] = np.mean(hits)
+    np.testing.assert_allclose(world.hub.typical_precision(range(MODELS), classes), expected, atol=1e-12)
+    # In the order that was asked for.
+    some = world.hub.typical_precision([2, 0], classes)
+    np.testing.assert_array_equal(some, world.hub.typical_precision(range(MODELS), classes)[[2, 0]])
+
+
 def test_confusion_counts_who_took_whose_images(world):
     expected = count((model, image.synset, f"thing{taker}.n.01") for model, image, taker, _ in outcomes(world))
     found = world.hub.query("FROM confusion ORDER BY ALL").rows

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mllctl.kernels.bootstrap import beats, bootstrap_means
+from mllctl.kernels.bootstrap import bootstrap_means
 
 DRAWS = 4000
 
@@ -36,7 +34,7 @@ def test_images_move_a_belief_by_what_they_weigh_in_it():
 def test_what_is_hard_for_all_moves_all_alike():
     # The second model has one image less right, in every draw: it never wins, though the means vary widely.
     means = drawn([[1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0]], [0] * 6, [1.0])
-    assert beats(means, 0, 1) == 1
+    assert (means[:, 0] > means[:, 1]).all()
     assert means[:, 0].std() > 0.1
 
 
@@ -55,10 +53,3 @@ def test_the_same_seed_gives_the_same_draws():
     one = drawn([[1, 0, 1]], [0, 0, 1], [0.5, 0.5], seed=3)
     assert (one == drawn([[1, 0, 1]], [0, 0, 1], [0.5, 0.5], seed=3)).all()
     assert not np.allclose(one, drawn([[1, 0, 1]], [0, 0, 1], [0.5, 0.5], seed=4))
-
-
-@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=2, max_size=20))
-def test_to_beat_and_to_be_beaten_sum_to_one(values):
-    table = np.array([values, values[::-1]]).T
-    assert beats(table, 0, 1) + beats(table, 1, 0) == pytest.approx(1)
-    assert beats(table, 1, 1) == 1

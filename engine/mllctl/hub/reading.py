@@ -47,6 +47,8 @@ from mllctl.hub.records import (
 from mllctl.hub.snapshot import Snapshot
 from mllctl.kernels.arrays import Int
 
+TYPICAL = 30  # classes; the tasks people publish have 10 to 1,000, those of the demo 20 to 53
+TYPICAL_IMAGES = 20_000  # of a model that a mean over the whole hub is taken from, about
 FOLDERS = ("staging", "labels", "features", HISTORY)
 CARD = tuple(field.name for field in dataclasses.fields(ModelCard) if field.name != "libraries")
 
@@ -320,6 +322,46 @@ class Hub(AbstractContextManager["Hub"]):
             ORDER BY model
         """
         return dict(self._snapshot.rows(query))
+
+    def typical_precision(self, models: Sequence[int], classes: int = TYPICAL) -> NDArray[np.float64]:
+        """Return each model's precision on each node in tasks whose other classes are drawn from all nodes.
+
+        An image that r of n - 1 competing nodes beat is a hit iff none of them is among the classes - 1 drawn beside
+        its true node, which has probability C(n - 1 - r, classes - 1) / C(n - 1, classes - 1): every task there can
+        be is counted. Of a large hub every so-many-th image is looked at.
+
+        Args:
+            models: model ordinals.
+            classes: of a task, the true node included; at least 1. Of fewer nodes all compete.
+
+        Returns:
+            mean over a node's images, NaN where a model was shown none, shape (m, v).
+        """
+        query = """
+                WITH size AS (SELECT model, count(*) AS nodes, least($classes, count(*)) - 1 AS drawn
+                                FROM label_node
+                               WHERE node IN (SELECT node FROM block WHERE live <> 0)
+                                 AND list_contains($models::UINTEGER[], model)
+                            GROUP BY model)
+              SELECT l.model, i.node,
+                     avg(CASE WHEN l.rank > nodes - 1 - drawn THEN 0.0
+                              ELSE exp(lgamma(nodes - l.rank) - lgamma(nodes - l.rank - drawn)
+                                       - lgamma(nodes) + lgamma(nodes - drawn)) END
+                         ORDER BY l.image) AS precision
+                FROM image_label l
+                JOIN image i USING (image)
+                JOIN size USING (model)
+               WHERE l.image % $step = 0
+            GROUP BY l.model, i.node
+        """
+        images = int(self._snapshot.value("SELECT count(*) FROM image"))
+        step = max(1, images // TYPICAL_IMAGES)
+        found = self._snapshot.arrays(query, {"models": list(models), "classes": classes, "step": step})
+        precision = np.full((len(models), len(self._nodes)), np.nan)
+        order = np.argsort(models)
+        place = order[np.searchsorted(np.asarray(models)[order], found["model"])]
+        precision[place, found["node"]] = found["precision"]
+        return precision
 
     def overall_hits(self, model: int) -> int:
         """Return how many live images of a model no competing node takes from their true one."""

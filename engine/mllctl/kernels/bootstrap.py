@@ -62,11 +62,3 @@ def bootstrap_means(
             moved[:, seen] += own[m] * (again - ratio[m])
             means[start : start + few, m] = (parts * moved).sum(axis=1) / parts.sum(axis=1)
     return means
-
-
-def beats(drawn: Float, one: int, other: int) -> float:
-    """Return how often `one` is ahead of `other`, ties counting half; in [0, 1]."""
-    if one == other:
-        return 1.0
-    ahead = drawn[:, one] - drawn[:, other]
-    return float(((ahead > 0) + 0.5 * (ahead == 0)).mean())

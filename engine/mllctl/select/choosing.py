@@ -86,8 +86,7 @@ def select_models(
     belief = estimate(evidence, weights, nodes, estimator)
     transfer = match.transfer[chosen]
     ranked = _rank(hub, candidates, belief.mean, transfer, match.covered, options)
-    part = node_parts(transfer)[:, match.covered].sum(axis=1) / max(int(match.covered.sum()), 1)
-    doubt = doubt_pick(hub, candidates, chosen, weights, part, belief, ranked.single, ranked.overall)
+    doubt = doubt_pick(hub, candidates, chosen, transfer, weights, belief, ranked.single, ranked.overall)
     return Selection(
         classes=names,
         domain=domain,
@@ -203,14 +202,13 @@ def _used(members: Int) -> tuple[int, ...]:
 
 
 def _best_overall(hub: Hub, candidates: tuple[StoredModel, ...]) -> int:
-    """Return the candidate with the best mean precision over all nodes with evidence.
+    """Return the candidate that is best in typical tasks of the hub, whatever the task at hand.
 
     Means over unlike nodes do not compare, so a stale label counts only where there is no complete one.
     """
-    overall = hub.overall_precision()
-    complete = [model.state == "complete" for model in candidates]
-    fair = [full or not any(complete) for full in complete]
-    return int(np.argmax([overall[m.model] if f else -1.0 for m, f in zip(candidates, fair, strict=True)]))
+    complete = [n for n, model in enumerate(candidates) if model.state == "complete"] or list(range(len(candidates)))
+    typical = hub.typical_precision([candidates[n].model for n in complete])
+    return complete[int(np.argmax(np.nanmean(typical, axis=1)))]
 
 
 def _members(reuse: Float, k: int, overall: int) -> Int:
