@@ -203,7 +203,7 @@ KEYS = {
         "verdict": "`use`, `use with care` or `prefer the best-overall model`.",
         "reason": "Of the verdict, half a sentence.",
         "single": "The one best model for all classes.",
-        "best_overall": "The best model over the whole hub, whatever the task.",
+        "best_overall": "The model that is best in typical tasks of the hub: 30 classes drawn from its nodes.",
         "runner_up": "The second best model for all classes, or null.",
         "beats_runner_up": "Probability that `single` is better than that, from the evidence alone.",
         "beats_best_overall": "The same against `best_overall`; 1 if it is the same.",
@@ -251,6 +251,8 @@ KEYS = {
         "precision": "Its precision on the class, in [0, 1].",
         "reuse": "Its reuse metric on the class.",
         "chosen": "The model that is chosen.",
+        "covered": "Whether the hub has evidence for the class; if not, the other classes decided.",
+        "similarity": "Cosine of the class and its most similar node.",
         "chosen_reuse": "The reuse metric of that.",
         "nodes[].node": "A node that speaks for the class, weightiest first.",
         "nodes[].definition": "What it is.",
@@ -296,7 +298,7 @@ KEYS = {
         "tasks[].verdict": "What `MLL, domain` said of its choice.",
         "tasks[].runner_up": "The second best model by its evidence, or null.",
         "tasks[].beats_runner_up": "How sure it was to beat that, in [0, 1].",
-        "tasks[].beats_best_overall": "How sure it was to beat the best model on the hub, in [0, 1].",
+        "tasks[].beats_best_overall": "How sure it was to beat the best-overall model, in [0, 1].",
     },
     "sql": {
         "[].*": "Columns as the query names them; of columns of one name the second is numbered `_2`. "

@@ -11,7 +11,7 @@ from mllctl.advice import (
     cleaned_classes,
     estimate_tokens,
     evidence_wnids,
-    match_classes,
+    nodes_of_classes,
     read_meanings,
     readable_classes,
 )
@@ -210,8 +210,8 @@ def test_one_name_for_two_meanings_is_one_name_to_a_model():
 
 
 def test_classes_with_the_same_nodes_cannot_be_told_apart():
-    shared = frozenset({"dog.n.01", "wolf.n.01"})
-    nodes = {"giraffe": shared, "airplane": shared, "sunflower": frozenset({"rose.n.01"}), "xyzzy": frozenset()}
+    shared = ("dog.n.01", "wolf.n.01")
+    nodes = {"giraffe": shared, "airplane": shared, "sunflower": ("rose.n.01",), "xyzzy": ()}
     pieces = [piece for piece in advice_on(*nodes, nodes=nodes) if piece.kind == "same nodes"]
     assert [piece.class_ for piece in pieces] == ["giraffe", "airplane"]
     assert {piece.remark for piece in pieces} == {
@@ -220,7 +220,7 @@ def test_classes_with_the_same_nodes_cannot_be_told_apart():
 
 
 def test_what_one_meaning_explains_is_not_said_of_nodes_again():
-    shared = frozenset({"car.n.01"})
+    shared = ("car.n.01",)
     found = kinds("car", "automobile", nodes={"car": shared, "automobile": shared})
     assert "same meaning" in found
     assert "same nodes" not in found
@@ -295,14 +295,14 @@ def test_a_hub_tells_its_evidence_and_the_nodes_of_a_class(exact, nouns):
             "apple.n.01",
             "car.n.01",
         }
-        nodes = match_classes(hub, ["0 - dog", "dog", "apple", ""], exact.encoder)
+        nodes = nodes_of_classes(hub, ["0 - dog", "dog", "apple", ""], exact.encoder, wordnet())
         assert nodes == {
-            "0 - dog": frozenset({"dog.n.01"}),
-            "dog": frozenset({"dog.n.01"}),
-            "apple": frozenset({"apple.n.01"}),
+            "0 - dog": ("dog.n.01",),
+            "dog": ("dog.n.01",),
+            "apple": ("apple.n.01",),
         }
         with pytest.raises(StageMissing, match="index build"):
-            match_classes(hub, ["dog"], WordEncoderOfOthers("dog"))
+            nodes_of_classes(hub, ["dog"], WordEncoderOfOthers("dog"), wordnet())
 
 
 class WordEncoderOfOthers(WordEncoder):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mllctl import select_models
-from mllctl.errors import NotInHub
+from mllctl.errors import InvalidTask
 from mllctl.explain import explain_choice, leading_models
 from mllctl.hub import Hub
 from mllctl.kernels.reuse import reuse_metric
@@ -50,9 +50,9 @@ def test_the_model_that_was_chosen_is_explained_unless_another_is_named(hub, sel
 
 
 def test_names_that_are_unknown_are_refused(hub, selection):
-    with pytest.raises(NotInHub, match="dgo"):
+    with pytest.raises(InvalidTask, match="dgo"):
         explain_choice(hub, selection, "dgo")
-    with pytest.raises(NotInHub, match="nobody"):
+    with pytest.raises(InvalidTask, match="nobody"):
         explain_choice(hub, selection, "dog", "nobody")
 
 
@@ -80,3 +80,17 @@ def test_who_leads_at_an_alpha_is_best_there(rows):
         for alpha in np.linspace(found.low, found.high, 5):
             reuse = reuse_metric(precision, float(alpha))[:, 0]
             assert reuse[names.index(found.model)] >= reuse.max() - 1e-12
+
+
+def test_a_class_without_evidence_says_so(hub, exact):
+    selection = select_models(hub, ["dog", "quantum"], encoder=exact.encoder)
+    explanation = explain_choice(hub, selection, "quantum")
+    assert not explanation.covered
+    assert explanation.nodes == ()
+    assert explanation.similarity < 0.45
+
+
+def test_a_model_that_is_left_out_is_refused_with_the_reason(hub, exact):
+    selection = select_models(hub, ["dog", "cat"], barred={"things": "too large"}, encoder=exact.encoder)
+    with pytest.raises(InvalidTask, match="things was no candidate: too large"):
+        explain_choice(hub, selection, "dog", "things")

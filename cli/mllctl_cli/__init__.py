@@ -4,7 +4,8 @@
     options.py    options that several commands share, and how what they name is found
     classes.py    the classes of a task, from a file, stdin or options
     render.py     tables for people, JSON for programs, progress for both
-    one file per noun: hub, graph, images, index, model, task, evaluation, sql, doctor
+    budget.py     limits on models, and quality against cost
+    one file per noun or verb: hub, graph, images, model, label, select, explain and so on; main.py lists them
 
 Data goes to stdout, everything else to stderr.
 """

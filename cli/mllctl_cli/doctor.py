@@ -13,7 +13,7 @@ from mllctl.advice import (
     advise,
     cleaned_classes,
     evidence_wnids,
-    match_classes,
+    nodes_of_classes,
     read_meanings,
 )
 from mllctl.captions import clean_classes
@@ -86,7 +86,7 @@ def _check_classes(names: list[str], words: str, propose: Path | None, hub: Path
     nouns = wordnet()
     with mllctl.Hub.open(hub_path(hub)) as opened:
         meanings = read_meanings(names, nouns, evidence_wnids(opened, nouns))
-        nodes = match_classes(opened, names, index_encoder(opened)) if opened.manifest.index else None
+        nodes = nodes_of_classes(opened, names, index_encoder(opened), nouns) if opened.manifest.index else None
     advice = advise(names, meanings, nouns, nodes, words)
     cleaned = cleaned_classes(names, nouns)
     if propose:

@@ -1,18 +1,17 @@
 """`explain`: why a model was chosen for a class."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-import mllctl
-from mllctl.captions import read_captions
 from mllctl.errors import SourceUnreadable
 from mllctl.explain import Explanation, explain_choice
 from mllctl.hub import Hub
 from mllctl_cli import render
 from mllctl_cli.classes import ClassesOption, read_classes
-from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
+from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path
 from mllctl_cli.select import (
     AlphaOption,
     CaptionsOption,
@@ -20,8 +19,7 @@ from mllctl_cli.select import (
     MatchOption,
     MaxModelsOption,
     NodesOption,
-    find_estimator,
-    find_matching,
+    make_selection,
 )
 
 
@@ -61,19 +59,16 @@ def explain(
     """
     names = read_classes(classes, None) if classes else [class_]
     with Hub.open(hub_path(hub)) as opened:
-        selection = mllctl.select_models(
+        selection = make_selection(
             opened,
             names,
             domain,
-            None,
-            1,
-            alpha,
-            nodes,
-            matching=find_matching(match),
-            estimator=find_estimator(estimator),
+            alpha=alpha,
+            nodes_per_class=nodes,
+            match=match,
+            estimator=estimator,
             max_models=max_models,
-            captions=read_captions(captions) if captions else None,
-            encoder=index_encoder(opened),
+            captions=captions,
         )
         explanation = explain_choice(opened, selection, class_, model)
     if report:
@@ -102,6 +97,12 @@ def _print_explanation(explanation: Explanation) -> None:
     )
     if e.model != e.chosen:
         render.print_line(f"chosen is {e.chosen}, reuse {e.chosen_reuse:.3f}")
+    if not e.covered:
+        render.print_line(
+            f"the hub has no evidence for it (nearest is only {math.floor(100 * e.similarity) / 100:.2f} like it): "
+            "the mean over the other classes decided, or the best-overall model"
+        )
+        return
     render.print_line()
     rows = [
         (
@@ -133,6 +134,8 @@ def _explanation_json(explanation: Explanation) -> dict[str, Any]:
         "reuse": e.reuse,
         "chosen": e.chosen,
         "chosen_reuse": e.chosen_reuse,
+        "covered": e.covered,
+        "similarity": e.similarity,
         "nodes": [
             {
                 "node": node.node.synset,

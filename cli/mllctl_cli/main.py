@@ -33,7 +33,7 @@ HOME = {
     "graph": "graph",
     "index": "index",
     "model": "model",
-    "label": "model",
+    "label": "label",
     "select": "select",
     "explain": "explain",
     "predict": "predict",

@@ -3,16 +3,17 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import typer
 
 import mllctl
-from mllctl.captions import TEMPLATE, read_captions
+from mllctl.captions import TEMPLATE, read_captions, without_captions
 from mllctl.errors import InvalidTask
 from mllctl.hub import Hub, bundled_hub
-from mllctl.select import ESTIMATORS, MATCHINGS, Answer, Estimator, Matching, Selection, chance
+from mllctl.select import ESTIMATORS, MATCHINGS, Answer, Selection, chance
+from mllctl.senses import plain_name
 from mllctl_cli import render
 from mllctl_cli.budget import (
     CachedOption,
@@ -65,6 +66,7 @@ TemplateOption = Annotated[
 ]
 NODES_SHOWN = DOMAINS_SHOWN = 3
 NAMES_SHOWN = 5
+Name = TypeVar("Name", bound=str)
 TITLES = {"one": "one model", "few": "at most {} models", "each": "a model per class"}
 
 
@@ -118,21 +120,20 @@ def select(
     shown_cost = find_cost(cost, plot)
     path = hub_path(hub)
     with Hub.open(path) as opened:
-        selection = mllctl.select_models(
+        selection = make_selection(
             opened,
             names,
             domain,
-            task,
-            k,
-            alpha,
-            nodes,
-            matching=find_matching(match),
-            estimator=find_estimator(estimator),
+            task=task,
+            k=k,
+            alpha=alpha,
+            nodes_per_class=nodes,
+            match=match,
+            estimator=estimator,
             max_models=max_models,
-            captions=read_captions(captions) if captions else None,
+            captions=captions,
             template=template,
             barred=barred_models(opened, limits),
-            encoder=index_encoder(opened),
         )
     points = quality_by_cost(selection, shown_cost) if shown_cost else []
     if json:
@@ -147,20 +148,38 @@ def select(
     say_limits(selection)
 
 
-def find_matching(name: str) -> Matching:
-    """Return a way of matching by its name."""
-    for known in MATCHINGS:
-        if known == name:
-            return known
-    raise InvalidTask(f"--match must be one of {', '.join(MATCHINGS)}, got {name!r}")
+def make_selection(
+    hub: Hub,
+    names: list[str],
+    domain: str | None,
+    *,
+    match: str,
+    estimator: str,
+    captions: Path | None,
+    **options: Any,
+) -> Selection:
+    """Select as the options of a command say; those not named here are `mllctl.select_models`'s own."""
+    own = read_captions(captions) if captions else None
+    selection = mllctl.select_models(
+        hub,
+        names,
+        domain,
+        matching=_find("--match", match, MATCHINGS),
+        estimator=_find("--estimator", estimator, ESTIMATORS),
+        captions=own,
+        encoder=index_encoder(hub),
+        **options,
+    )
+    if own and (bare := without_captions([plain_name(name) for name in selection.classes], own)):
+        render.say(f"{captions} has no caption for {len(bare)} of {len(names)} classes; the template stands for them")
+    return selection
 
 
-def find_estimator(name: str) -> Estimator:
-    """Return an estimator by its name."""
-    for known in ESTIMATORS:
-        if known == name:
-            return known
-    raise InvalidTask(f"--estimator must be one of {', '.join(ESTIMATORS)}, got {name!r}")
+def _find(option: str, name: str, known: tuple[Name, ...]) -> Name:
+    for one in known:
+        if one == name:
+            return one
+    raise InvalidTask(f"{option} must be one of {', '.join(known)}, got {name!r}")
 
 
 def selection_json(selection: Selection, hub: Path) -> dict[str, Any]:
@@ -285,7 +304,7 @@ def _print_selection(selection: Selection, hub: Path) -> None:
     render.print_table(("class", "model", "precision %", "evidence from"), rows, ("precision %",), ("model",))
     render.print_line()
     facts = {_title(selection, answer): _said(selection, answer) for answer in selection.answers}
-    facts["best over the whole hub"] = _with_mean(selection, selection.overall)
+    facts["best-overall model"] = _with_mean(selection, selection.overall)
     facts["verdict"] = f"{selection.verdict.advice}: {selection.verdict.reason}"
     if selection.domain_matched:
         heavy = [d for d in sorted(selection.domains, key=lambda d: -d.weight)[:DOMAINS_SHOWN] if d.weight >= 0.001]

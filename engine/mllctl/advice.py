@@ -4,8 +4,8 @@
           └─────────────── cleaned classes
 
 `advise` takes any names, those that `select` would refuse too, and gives an `Advice` for each thing that could be
-better; `cleaned_classes` gives the list to use instead. Both are pure; `evidence_wnids` and `match_classes` ask a hub
-what they need of it. Called by `mllctl doctor --classes`; nothing is changed.
+better; `cleaned_classes` gives the list to use instead. Both are pure; `evidence_wnids` and `nodes_of_classes` ask a
+hub what they need of it. Called by `mllctl doctor --classes`; nothing is changed.
 """
 
 import re
@@ -15,12 +15,15 @@ from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Literal, TypeVar, get_args
 
+import numpy as np
+
 from mllctl.backends.protocol import Encoder
 from mllctl.captions import PROMPT, check_text
 from mllctl.errors import InvalidTask
 from mllctl.hub import Hub
-from mllctl.index import check_encoder, encode_texts, match_nodes, open_index
-from mllctl.kernels.transfer import transfer_matrix
+from mllctl.index import check_encoder, encode_texts, open_index
+from mllctl.select.matching import match_classes
+from mllctl.select.selection import Options
 from mllctl.senses import MARK, NUMBERING, Meaning, find_meanings, marked_synset, plain_name, singulars
 from mllctl.wordnet import SYNSET, WNID, Synset, WordNet
 
@@ -86,7 +89,7 @@ def advise(
     classes: Sequence[str],
     meanings: Sequence[Meaning],
     nouns: WordNet,
-    nodes: Mapping[str, frozenset[str]] | None = None,
+    nodes: Mapping[str, tuple[str, ...]] | None = None,
     words: str = "",
 ) -> tuple[Advice, ...]:
     """Say what could be better about the classes of a task, the worst first.
@@ -95,7 +98,7 @@ def advise(
         classes: as given.
         meanings: of those that can be read, as `read_meanings` has them.
         nouns: WordNet.
-        nodes: class -> synsets of the nodes it is matched to, as `match_classes` has them.
+        nodes: class -> synsets of the nodes it is matched to, as `nodes_of_classes` has them.
         words: what the user says of the images and the task.
     """
     names = readable_classes(classes)
@@ -119,8 +122,7 @@ def readable_classes(classes: Iterable[str]) -> tuple[str, ...]:
 def read_meanings(classes: Sequence[str], nouns: WordNet, known: Collection[str] = ()) -> tuple[Meaning, ...]:
     """Choose a synset for each class that can be read; a mark that names none does not count."""
     names = readable_classes(classes)
-    unmarked = [plain_name(name) if _wrong_mark(name, nouns) else name for name in names]
-    meanings = find_meanings(unmarked, nouns, known)
+    meanings = find_meanings(_unmarked(names, nouns), nouns, known)
     return tuple(replace(meaning, given=name) for name, meaning in zip(names, meanings, strict=True))
 
 
@@ -142,8 +144,8 @@ def evidence_wnids(hub: Hub, nouns: WordNet) -> frozenset[str]:
     return frozenset(nouns.senses(node.synset)[0].wnid for node in hub.nodes() if has_evidence[node.node])
 
 
-def match_classes(hub: Hub, classes: Sequence[str], encoder: Encoder) -> dict[str, frozenset[str]]:
-    """Return the synsets of the nodes whose captions are nearest to each class that can be read.
+def nodes_of_classes(hub: Hub, classes: Sequence[str], encoder: Encoder, nouns: WordNet) -> dict[str, tuple[str, ...]]:
+    """Return the synsets of the nodes that speak for each class that can be read, most first, as `select` has them.
 
     Raises:
         StageMissing: if the hub has no caption index, an old one, or one of another encoder.
@@ -153,10 +155,18 @@ def match_classes(hub: Hub, classes: Sequence[str], encoder: Encoder) -> dict[st
     if not (names := readable_classes(classes)):
         return {}
     queries = encode_texts(encoder, [plain_name(name) for name in names])
-    near = match_nodes(index, queries, hub.evidence_nodes(), NODES_PER_CLASS)
-    chosen = transfer_matrix(near, NODES_PER_CLASS) > 0
+    options = Options(1, 0.7, NODES_PER_CLASS, "wordnet", "shrunk", None)
+    transfer = match_classes(hub, index, _unmarked(names, nouns), queries, options).transfer
+    order = np.argsort(-transfer, axis=0, kind="stable")[:NODES_PER_CLASS]
     nodes = hub.nodes()
-    return {name: frozenset(nodes[v].synset for v in chosen[:, c].nonzero()[0]) for c, name in enumerate(names)}
+    return {
+        name: tuple(nodes[v].synset for v in order[:, c].tolist() if transfer[v, c] > 0) for c, name in enumerate(names)
+    }
+
+
+def _unmarked(names: Sequence[str], nouns: WordNet) -> list[str]:
+    """Return the names, without marks that name no synset."""
+    return [plain_name(name) if _wrong_mark(name, nouns) else name for name in names]
 
 
 def estimate_tokens(text: str) -> int:
@@ -271,7 +281,7 @@ def _clean_name(name: str, nouns: WordNet) -> str:
 
 
 def _not_told_apart(
-    names: Sequence[str], meanings: Sequence[Meaning], nouns: WordNet, nodes: Mapping[str, frozenset[str]]
+    names: Sequence[str], meanings: Sequence[Meaning], nouns: WordNet, nodes: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Advice]:
     """Find classes that one name, one meaning or the same nodes stand for."""
     keys = dict(zip(names, _keys(names, nouns), strict=True))
@@ -287,7 +297,7 @@ def _not_told_apart(
             yield from (Advice(name, "same meaning", remark) for name in group)
     for shared, group in _grouped((name, nodes[name]) for name in names if nodes.get(name)):
         if frozenset(group) not in seen and len({keys[name] for name in group}) > 1:
-            nearest = _listed(sorted(shared))
+            nearest = _listed(shared)
             remark = f"{len(group)} classes are most like the same nodes ({nearest}); a hub can hardly tell them apart"
             yield from (Advice(name, "same nodes", remark) for name in group)
 

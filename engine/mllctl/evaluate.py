@@ -6,7 +6,7 @@ cache by weights and images, so a second run only selects.
 
     random            the mean over all models: what picking blindly gives on average
     best on average   the one model with the best mean over these very tasks, known only afterwards
-    best on the hub   the one model with the best mean precision over all nodes, known before
+    best on the hub   the one model that is best in typical tasks of the hub, known before
     paper             one model a task as the paper has it: by captions, Eq 5-7, all domains alike
     paper, k = 3      three models a class of the same, weighed by entropy (Eq 9)
     MLL, names        one model a task, selected from class names

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mllctl.errors import NotInHub
+from mllctl.errors import InvalidTask
 from mllctl.hub import Hub, StoredImage, StoredNode
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.reuse import reuse_metric
@@ -17,6 +17,7 @@ from mllctl.kernels.shrinkage import Belief
 from mllctl.select import Selection
 
 RIVALS_NAMED = 3
+NAMES_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Explanation:
         reuse, precision: its r and its share p on the class.
         chosen: the model that is first.
         chosen_reuse: its r.
+        covered: whether the hub has evidence for the class; if not, the task's mean alone decided.
+        similarity: cosine of the class and its most similar node.
         nodes: what each node of the class says, greatest part first.
         images: the sample images of these nodes.
         alphas: who leads, from alpha 0 to 1.
@@ -90,6 +93,8 @@ class Explanation:
     precision: float
     chosen: str
     chosen_reuse: float
+    covered: bool
+    similarity: float
     nodes: tuple[NodeEvidence, ...]
     images: tuple[SeenImage, ...]
     alphas: tuple[AlphaRange, ...]
@@ -106,11 +111,14 @@ def explain_choice(hub: Hub, selection: Selection, class_: str, model: str | Non
         model: one of its candidates; the first of the class when None.
 
     Raises:
-        NotInHub: if there is no such class or candidate.
+        InvalidTask: if it is none of the classes, or the model was no candidate.
     """
-    c = _place(selection.classes, class_, "class of the task")
+    c = _place(selection.classes, class_, "the classes")
     first = int(selection.members[c, 0])
-    m = first if model is None else _place(selection.names, model, "candidate model")
+    left_out = dict(selection.left_out)
+    if model in left_out:
+        raise InvalidTask(f"{model} was no candidate: {left_out[model]}")
+    m = first if model is None else _place(selection.names, model, "the candidates")
     order = np.argsort(-selection.reuse[:, c], kind="stable").tolist()
     seen = _images(hub, selection, c, m)
     return Explanation(
@@ -121,6 +129,8 @@ def explain_choice(hub: Hub, selection: Selection, class_: str, model: str | Non
         precision=float(selection.share[m, c]),
         chosen=selection.names[first],
         chosen_reuse=float(selection.reuse[first, c]),
+        covered=bool(selection.covered[c]),
+        similarity=float(selection.similarity[c]),
         nodes=_nodes(selection, c, m, seen),
         images=seen,
         alphas=leading_models(selection.class_precision, c, selection.names),
@@ -160,7 +170,8 @@ def leading_models(precision: Float, class_: int, names: tuple[str, ...]) -> tup
 
 def _place(names: tuple[str, ...], wanted: str, what: str) -> int:
     if wanted not in names:
-        raise NotInHub(what, wanted, cure=f"they are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}")
+        listed = f"{', '.join(names[:NAMES_LISTED])}{', ...' if len(names) > NAMES_LISTED else ''}"
+        raise InvalidTask(f"{wanted!r} is none of {what}; they are {listed}")
     return names.index(wanted)
 
 

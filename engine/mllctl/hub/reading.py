@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ from mllctl.hub.records import (
 )
 from mllctl.hub.snapshot import Snapshot
 from mllctl.kernels.arrays import Int
+from mllctl.kernels.typical import chance_of_hit
 
 TYPICAL = 30  # classes; the tasks people publish have 10 to 1,000, those of the demo 20 to 53
 TYPICAL_IMAGES = 20_000  # of a model that a mean over the whole hub is taken from, about
@@ -326,9 +327,7 @@ class Hub(AbstractContextManager["Hub"]):
     def typical_precision(self, models: Sequence[int], classes: int = TYPICAL) -> NDArray[np.float64]:
         """Return each model's precision on each node in tasks whose other classes are drawn from all nodes.
 
-        An image that r of n - 1 competing nodes beat is a hit iff none of them is among the classes - 1 drawn beside
-        its true node, which has probability C(n - 1 - r, classes - 1) / C(n - 1, classes - 1): every task there can
-        be is counted. Of a large hub every so-many-th image is looked at.
+        Every task there can be is counted (`chance_of_hit`). Of a large hub every so-many-th image is looked at.
 
         Args:
             models: model ordinals.
@@ -337,31 +336,36 @@ class Hub(AbstractContextManager["Hub"]):
         Returns:
             mean over a node's images, NaN where a model was shown none, shape (m, v).
         """
+        found = self._ranks
+        precision = np.full((len(models), len(self._nodes)), np.nan)
+        for place, model in enumerate(models):
+            rows = slice(*np.searchsorted(found["model"], [model, model + 1]))
+            if rows.start == rows.stop:
+                continue
+            node, competing = found["node"][rows], int(found["nodes"][rows.start])
+            hit = chance_of_hit(competing, classes)[np.minimum(found["rank"][rows], competing - 1)]
+            seen = np.bincount(node, minlength=precision.shape[1])
+            total = np.bincount(node, weights=hit, minlength=precision.shape[1])
+            precision[place] = np.divide(total, seen, out=precision[place], where=seen > 0)
+        return precision
+
+    @cached_property
+    def _ranks(self) -> dict[str, NDArray[Any]]:
+        """How many nodes beat the true one of an image, and of how many, by model: every so-many-th image."""
         query = """
-                WITH size AS (SELECT model, count(*) AS nodes, least($classes, count(*)) - 1 AS drawn
+                WITH size AS (SELECT model, count(*) AS nodes
                                 FROM label_node
                                WHERE node IN (SELECT node FROM block WHERE live <> 0)
-                                 AND list_contains($models::UINTEGER[], model)
                             GROUP BY model)
-              SELECT l.model, i.node,
-                     avg(CASE WHEN l.rank > nodes - 1 - drawn THEN 0.0
-                              ELSE exp(lgamma(nodes - l.rank) - lgamma(nodes - l.rank - drawn)
-                                       - lgamma(nodes) + lgamma(nodes - drawn)) END
-                         ORDER BY l.image) AS precision
+              SELECT l.model, i.node, l.rank, nodes
                 FROM image_label l
                 JOIN image i USING (image)
                 JOIN size USING (model)
                WHERE l.image % $step = 0
-            GROUP BY l.model, i.node
+            ORDER BY l.model, l.image
         """
         images = int(self._snapshot.value("SELECT count(*) FROM image"))
-        step = max(1, images // TYPICAL_IMAGES)
-        found = self._snapshot.arrays(query, {"models": list(models), "classes": classes, "step": step})
-        precision = np.full((len(models), len(self._nodes)), np.nan)
-        order = np.argsort(models)
-        place = order[np.searchsorted(np.asarray(models)[order], found["model"])]
-        precision[place, found["node"]] = found["precision"]
-        return precision
+        return self._snapshot.arrays(query, {"step": max(1, images // TYPICAL_IMAGES)})
 
     def overall_hits(self, model: int) -> int:
         """Return how many live images of a model no competing node takes from their true one."""

@@ -98,11 +98,9 @@ def judge(doubt: Doubt, covered: Bool, overall_is_pick: bool) -> Verdict:
     surely = f"{chance(doubt.beats_overall)} sure that it beats the best-overall model"
     if not overall_is_pick and doubt.beats_overall < 0.5:
         return Verdict("prefer the best-overall model", f"only {surely}")
-    if share < WELL_COVERED:
-        return Verdict("use with care", known)
-    if not overall_is_pick and doubt.beats_overall < SURE:
-        return Verdict("use with care", surely)
-    return Verdict("use", f"{known}; {'it is also the best-overall model' if overall_is_pick else surely}")
+    unsure = share < WELL_COVERED or (not overall_is_pick and doubt.beats_overall < SURE)
+    reason = f"{known}; {'it is also the best-overall model' if overall_is_pick else surely}"
+    return Verdict("use with care" if unsure else "use", reason)
 
 
 def chance(probability: float) -> str:

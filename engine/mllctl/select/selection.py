@@ -145,7 +145,7 @@ class Selection:
         reuse: r[m, c] (Eq 7).
         answers: one model, few models, a model of each class.
         single: the one model for the whole task: best mean p over its classes; ties go to the first.
-        overall: the model that is best over all nodes of the hub, whatever the task.
+        overall: the model that is best in typical tasks of the hub, whatever the task at hand.
         doubt: how sure `single` is.
         verdict: what to make of it.
         hub_generation: which generation of the hub answered.
