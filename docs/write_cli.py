@@ -205,7 +205,7 @@ KEYS = {
         "single": "The one best model for all classes.",
         "best_overall": "The model that is best in typical tasks of the hub: 30 classes drawn from its nodes.",
         "runner_up": "The second best model for all classes, or null.",
-        "beats_runner_up": "Probability that `single` is better than that, from the evidence alone.",
+        "beats_runner_up": "Probability that `single` is better than that.",
         "beats_best_overall": "The same against `best_overall`; 1 if it is the same.",
         "answers[].breadth": "`one` model, at most a `few`, or a model for `each` class.",
         "answers[].models[]": "The models of this answer.",

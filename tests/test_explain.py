@@ -86,7 +86,10 @@ def test_a_class_without_evidence_says_so(hub, exact):
     selection = select_models(hub, ["dog", "quantum"], encoder=exact.encoder)
     explanation = explain_choice(hub, selection, "quantum")
     assert not explanation.covered
-    assert explanation.nodes == ()
+    assert explanation.nodes == explanation.alphas == explanation.changes == ()
+    assert explanation.rank == 1
+    assert "the other classes decided" in explanation.no_evidence
+    assert "no evidence for this class" in explanation_page(explanation).lower()
     assert explanation.similarity < 0.45
 
 
@@ -94,3 +97,21 @@ def test_a_model_that_is_left_out_is_refused_with_the_reason(hub, exact):
     selection = select_models(hub, ["dog", "cat"], barred={"things": "too large"}, encoder=exact.encoder)
     with pytest.raises(InvalidTask, match="things was no candidate: too large"):
         explain_choice(hub, selection, "dog", "things")
+
+
+def test_where_no_class_has_evidence_the_best_overall_model_is_said_to_decide(hub, exact):
+    selection = select_models(hub, ["quantum", "gene"], encoder=exact.encoder)
+    explanation = explain_choice(hub, selection, " gene ")
+    assert (explanation.model, explanation.rank) == (selection.names[selection.overall], 1)
+    assert "best-overall" in explanation.no_evidence
+
+
+def test_under_a_cap_only_the_models_that_were_taken_are_compared(hub, exact):
+    selection = select_models(hub, ["dog", "car", "apple"], max_models=1, encoder=exact.encoder)
+    [taken] = selection.answer("few").models
+    for class_ in selection.classes:
+        explanation = explain_choice(hub, selection, class_)
+        assert explanation.model == selection.names[taken]
+        assert explanation.rank == 1
+        assert [leader.model for leader in explanation.alphas] == [selection.names[taken]]
+        assert explanation.changes == ()

@@ -127,6 +127,9 @@ def test_where_no_class_is_covered_the_best_overall_leads(best_comes_last, exact
     # Over all nodes: things 2/5, drawings (1 + 4 * 2/6) / 5, animals 4/5 (the apples fall to it).
     assert selection.overall == selection.single == 2
     assert selection.members.tolist() == [[2, 0], [2, 0]]
+    assert all(answer.models[-1] == 2 for answer in selection.answers)
+    capped = select_models(best_comes_last, ["zebra", "unicorn"], max_models=1, encoder=exact.encoder)
+    assert capped.members.tolist() == [[2], [2]]
 
 
 def test_a_class_for_which_nothing_speaks_gets_the_best_overall_even_if_the_task_has_another(best_comes_last, exact):
@@ -289,3 +292,17 @@ def test_a_model_that_was_not_compared_with_a_new_node_is_left_out_where_it_coun
         left_out = dict(select_models(opened, ["cat", "dog"], encoder=FakeEncoder()).left_out)
         assert left_out == {"fake/old": "its label is missing or stale; `mllctl label fake/old`"}
         assert select_models(opened, ["dog"], nodes_per_class=1, encoder=FakeEncoder()).left_out == ()
+
+
+def test_a_model_that_the_sampled_images_never_showed_is_not_the_best_overall(best_comes_last, exact, monkeypatch):
+    known, last = best_comes_last.typical_precision, best_comes_last.models()[-1].model
+
+    def without_the_last(models, *classes):
+        found = known(models, *classes)
+        found[[model == last for model in models]] = np.nan
+        return found
+
+    monkeypatch.setattr(best_comes_last, "typical_precision", without_the_last)
+    selection = select_models(best_comes_last, ["dog", "car"], encoder=exact.encoder)
+    assert selection.overall != 2
+    assert 0 <= selection.doubt.beats_runner_up <= 1

@@ -1,8 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import plain_synset
 from mllctl.wordnet import Synset, WordNet, wnid_of, wordnet
 
 
@@ -106,5 +109,11 @@ def test_a_small_table_gives_back_what_went_in(synsets):
 
 
 def test_rows_of_no_synset_are_refused(nouns):
-    with pytest.raises(KeyError, match=r"dog\.n\.99"):
-        nouns.rows(["dog.n.01", "dog.n.99"])
+    for name in ("dog.n.99", "dog", "dog.v.01", "dog.n.xx"):
+        with pytest.raises(KeyError, match=name.replace(".", r"\.")):
+            nouns.rows(["dog.n.01", name])
+
+
+def test_a_wordnet_can_be_handed_to_another_process():
+    synset = plain_synset(1)
+    assert pickle.loads(pickle.dumps(WordNet.of([synset]))).synsets() == [synset]

@@ -1,6 +1,5 @@
 """`explain`: why a model was chosen for a class."""
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,10 +97,7 @@ def _print_explanation(explanation: Explanation) -> None:
     if e.model != e.chosen:
         render.print_line(f"chosen is {e.chosen}, reuse {e.chosen_reuse:.3f}")
     if not e.covered:
-        render.print_line(
-            f"the hub has no evidence for it (nearest is only {math.floor(100 * e.similarity) / 100:.2f} like it): "
-            "the mean over the other classes decided, or the best-overall model"
-        )
+        render.print_line(e.no_evidence)
         return
     render.print_line()
     rows = [

@@ -1,5 +1,6 @@
 """All commands together, and the one place where an error becomes an exit code."""
 
+import difflib
 import gc
 import sys
 from collections.abc import Sequence
@@ -60,6 +61,15 @@ class Commands(TyperGroup):
         file = typer.Typer(rich_markup_mode=None)
         import_module(f"mllctl_cli.{HOME[cmd_name]}").register(file)
         return typer.main.get_group(file).commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command of a command line; suggest close ones, which Typer knows only of commands it has."""
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            if close := difflib.get_close_matches(args[0], HOME):
+                error.message = f"{error.message.rstrip('.')}; did you mean {' or '.join(close)}?"
+            raise
 
 
 app = typer.Typer(

@@ -36,7 +36,7 @@ def say(message: str) -> None:
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     plain = not sys.stdout.encoding.lower().startswith("utf")
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=plain))
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=plain, allow_nan=False))
 
 
 def print_line(line: str = "") -> None:
@@ -70,7 +70,7 @@ def print_table(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for n, column in enumerate(columns):
         least = _longest(row[n] for row in texts) if column in (*numeric, *whole) else None
-        table.add_column(column, justify="right" if right[n] else "left", min_width=least, overflow="fold")
+        table.add_column(column, justify="right" if right[n] else "left", width=least, overflow="fold")
     for row in texts:
         table.add_row(*map(Text, row))
     _print(console, table)

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 import mllctl
-from mllctl.captions import TEMPLATE, read_captions, without_captions
+from mllctl.captions import TEMPLATE, class_texts, read_captions, without_captions
 from mllctl.errors import InvalidTask
 from mllctl.hub import Hub, bundled_hub
 from mllctl.select import ESTIMATORS, MATCHINGS, Answer, Selection, chance
@@ -105,7 +105,7 @@ def select(
 
     Nothing else is needed: no images, no labels, no weights of any model. The models of a class are ordered by reuse:
     precision on the class, blended with the mean over the task. Three answers stand side by side, with how sure they
-    are and the Python that uses them; the verdict may be to take the best model over the whole hub instead.
+    are and the Python that uses them; the verdict may be to take the best-overall model instead.
 
     Example: mllctl select --classes classes.txt --domain satellite
     """
@@ -278,7 +278,13 @@ def python_lines(selection: Selection, answer: Answer, hub: Path) -> list[str]:
     given += [f"{name}={getattr(options, name)!r}" for name, usual in plain if getattr(options, name) != usual]
     if options.max_models is not None:
         given.append(f"max_models={options.max_models}")
+    asked = [tuple(few) for few in class_texts([plain_name(name) for name in selection.classes], None)]
+    own = [
+        *(["its captions or template"] if list(selection.texts) != asked else []),
+        *(["the models that were left out as `barred`"] if selection.left_out else []),
+    ]
     return [
+        *([f"# add {' and '.join(own)}"] if own else []),
         "import mllctl",
         f"with mllctl.Hub.open({'mllctl.find_hub()' if hub == bundled_hub() else repr(str(hub))}) as hub:",
         f"    selection = mllctl.select_models(hub, {', '.join(given)})",
@@ -311,7 +317,7 @@ def _print_selection(selection: Selection, hub: Path) -> None:
         facts["weight of domains"] = ", ".join(f"{d.name} {render.percent(d.weight)} %" for d in heavy)
     render.print_facts(facts)
     render.print_line()
-    for line in python_lines(selection, selection.answers[0], hub)[:3]:
+    for line in python_lines(selection, selection.answers[0], hub)[:-2]:
         render.print_line(line)
     for answer in selection.answers:
         render.print_line(_loading_line(answer))
@@ -324,6 +330,8 @@ def _title(selection: Selection, answer: Answer) -> str:
 def _said(selection: Selection, answer: Answer) -> str:
     """Name the models of an answer, and what they are believed to reach."""
     doubt = selection.doubt
+    if not selection.covered.any():
+        return selection.names[selection.overall]
     if answer.breadth == "one":
         sure = ""
         if doubt.runner_up is not None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mllctl.reuse import Ensemble, Prediction
     from mllctl.select import Selection, select_models
 
+    __version__: str
+
 __all__ = [
     "Ensemble",
     "Hub",
@@ -63,15 +65,16 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
-        return version("mllctl")
-    if name not in _HOME:
-        raise AttributeError(f"module 'mllctl' has no attribute {name!r}")
-    return getattr(import_module(f"mllctl.{_HOME[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
 
+            return version("mllctl")
+        if name not in _HOME:
+            raise AttributeError(f"module 'mllctl' has no attribute {name!r}")
+        return getattr(import_module(f"mllctl.{_HOME[name]}"), name)
 
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]

@@ -4,6 +4,7 @@
 decide: what would change the decision is found by ranking again with one thing left out.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from mllctl.errors import InvalidTask
 from mllctl.hub import Hub, StoredImage, StoredNode
-from mllctl.kernels.arrays import Float, Int
+from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.kernels.reuse import reuse_metric
 from mllctl.kernels.shrinkage import Belief
 from mllctl.select import Selection
@@ -78,7 +79,8 @@ class Explanation:
         reuse, precision: its r and its share p on the class.
         chosen: the model that is first.
         chosen_reuse: its r.
-        covered: whether the hub has evidence for the class; if not, the task's mean alone decided.
+        covered: whether the hub has evidence for the class; if not, the other classes decided, or, where it has
+            evidence for none, the best-overall model is first.
         similarity: cosine of the class and its most similar node.
         nodes: what each node of the class says, greatest part first.
         images: the sample images of these nodes.
@@ -100,6 +102,16 @@ class Explanation:
     alphas: tuple[AlphaRange, ...]
     changes: tuple[tuple[str, str], ...]
 
+    @property
+    def no_evidence(self) -> str:
+        """What decided for a class that is not covered, half a sentence."""
+        # Rounded down: just under the floor must not read as the floor.
+        nearest = math.floor(100 * self.similarity) / 100
+        others = (
+            "the other classes decided" if self.chosen_reuse else "nor for another, so the best-overall model is first"
+        )
+        return f"the hub has no evidence for this class (nearest is only {nearest:.2f} like it): {others}"
+
 
 def explain_choice(hub: Hub, selection: Selection, class_: str, model: str | None = None) -> Explanation:
     """Explain a selection's choice for a class, or why another model was not chosen.
@@ -113,18 +125,19 @@ def explain_choice(hub: Hub, selection: Selection, class_: str, model: str | Non
     Raises:
         InvalidTask: if it is none of the classes, or the model was no candidate.
     """
-    c = _place(selection.classes, class_, "the classes")
+    c = _place(selection.classes, class_.strip(), "the classes")
     first = int(selection.members[c, 0])
     left_out = dict(selection.left_out)
     if model in left_out:
         raise InvalidTask(f"{model} was no candidate: {left_out[model]}")
     m = first if model is None else _place(selection.names, model, "the candidates")
-    order = np.argsort(-selection.reuse[:, c], kind="stable").tolist()
+    among = _candidates(selection)
+    order = np.argsort(-np.where(among, selection.reuse[:, c], -1), kind="stable").tolist()
     seen = _images(hub, selection, c, m)
     return Explanation(
         class_=class_,
         model=selection.names[m],
-        rank=order.index(m) + 1,
+        rank=1 if m == first else max(order.index(m) + 1, 2),
         reuse=float(selection.reuse[m, c]),
         precision=float(selection.share[m, c]),
         chosen=selection.names[first],
@@ -133,8 +146,8 @@ def explain_choice(hub: Hub, selection: Selection, class_: str, model: str | Non
         similarity=float(selection.similarity[c]),
         nodes=_nodes(selection, c, m, seen),
         images=seen,
-        alphas=leading_models(selection.class_precision, c, selection.names),
-        changes=_changes(selection, c, first),
+        alphas=_alphas(selection, c, among),
+        changes=_changes(selection, c, first, among),
     )
 
 
@@ -166,6 +179,20 @@ def leading_models(precision: Float, class_: int, names: tuple[str, ...]) -> tup
             at = nearest
         tied = faster[crossing == crossing.min()]
         lead = int(tied[np.argmax(rise[tied])])
+
+
+def _candidates(selection: Selection) -> Bool:
+    """Say which models a class could get: of at most so many over the whole task, those that were taken."""
+    among = np.zeros(len(selection.names), dtype=np.bool_)
+    among[list(selection.answer("few").models) if selection.options.max_models else slice(None)] = True
+    return among
+
+
+def _alphas(selection: Selection, c: int, among: Bool) -> tuple[AlphaRange, ...]:
+    if not selection.covered[c]:
+        return ()
+    names = tuple(name for name, one in zip(selection.names, among, strict=True) if one)
+    return leading_models(selection.class_precision[among], c, names)
 
 
 def _place(names: tuple[str, ...], wanted: str, what: str) -> int:
@@ -217,36 +244,39 @@ def _nodes(selection: Selection, c: int, m: int, seen: tuple[SeenImage, ...]) ->
     return tuple(told)
 
 
-def _changes(selection: Selection, c: int, first: int) -> tuple[tuple[str, str], ...]:
+def _changes(selection: Selection, c: int, first: int, among: Bool) -> tuple[tuple[str, str], ...]:
     """Rank again with one thing changed, and say where another model comes first."""
+    if not selection.covered[c]:
+        return ()
     found = []
     for v in _nodes_of(selection, c):
         transfer = selection.transfer.copy()
         transfer[v, c] = 0
         if transfer[:, c].any():
-            other = _first(selection, selection.belief, transfer, c)
+            other = _first(selection, selection.belief, transfer, c, among)
             if other != first:
                 found.append((f"without the node {selection.nodes[v].synset}", selection.names[other]))
     plain = np.divide(selection.hits, selection.images, out=np.zeros(selection.hits.shape), where=selection.images > 0)
-    other = _first(selection, Belief(plain, selection.belief.images), selection.transfer, c)
+    other = _first(selection, Belief(plain, selection.belief.images), selection.transfer, c, among)
     if other != first:
         found.append(("with the plain ratio of hits, all domains alike", selection.names[other]))
-    found += _images_that_matter(selection, c, first)
+    found += _images_that_matter(selection, c, first, among)
     return tuple(found)
 
 
-def _first(selection: Selection, belief: Belief, transfer: Float, c: int) -> int:
+def _first(selection: Selection, belief: Belief, transfer: Float, c: int, among: Bool) -> int:
     mass = transfer.sum(axis=0)
     part = np.divide(transfer, mass, out=np.zeros(transfer.shape), where=mass > 0)
-    return int(np.argmax(reuse_metric(belief.mean @ part, selection.options.alpha)[:, c]))
+    reuse = reuse_metric(belief.mean @ part, selection.options.alpha)[:, c]
+    return int(np.argmax(np.where(among, reuse, -1)))
 
 
-def _images_that_matter(selection: Selection, c: int, first: int) -> list[tuple[str, str]]:
+def _images_that_matter(selection: Selection, c: int, first: int, among: Bool) -> list[tuple[str, str]]:
     """Say how many hits fewer on the class's weightiest node would give the class to the second model."""
-    if len(selection.names) < 2 or not len(rows := _nodes_of(selection, c)):
+    if among.sum() < 2 or not len(rows := _nodes_of(selection, c)):
         return []
     v, reuse = int(rows[0]), reuse_metric(selection.share, selection.options.alpha)[:, c]
-    second = int(np.argsort(-np.where(np.arange(len(reuse)) == first, -np.inf, reuse), kind="stable")[0])
+    second = int(np.argsort(-np.where(among & (np.arange(len(reuse)) != first), reuse, -1), kind="stable")[0])
     alpha, part = selection.options.alpha, selection.part
     says = alpha * part[v, c] + (1 - alpha) * part[v].mean()
     fewer = int(np.floor((reuse[first] - reuse[second]) / says * selection.belief.images[first, v])) + 1

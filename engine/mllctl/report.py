@@ -29,6 +29,8 @@ def explanation_page(explanation: Explanation) -> str:
     lead = f"Rank {e.rank} for this class: precision {100 * e.precision:.1f} %, reuse {e.reuse:.3f}."
     if e.model != e.chosen:
         lead += f" Chosen is {e.chosen} with reuse {e.chosen_reuse:.3f}."
+    if not e.covered:
+        lead += f" {e.no_evidence[0].upper()}{e.no_evidence[1:]}."
     parts = [f"<h1>{_text(title)}</h1><p>{_text(lead)}</p>", _alphas(e), _changes(e)]
     parts += [_node(node, [i for i in e.images if i.image.node == node.node.node]) for node in e.nodes]
     return (

@@ -57,6 +57,7 @@ class WordNet:
     """
 
     def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        self._columns = columns
         self._offset = columns["offset"].data
         self._lexname, self._lexnames = columns["lexname"], columns["lexnames"].tolist()
         self._lemma_of, self._sense = columns["lemma_of"].data, columns["sense"]
@@ -71,6 +72,9 @@ class WordNet:
     def of(cls, synsets: Iterable[Synset]) -> "WordNet":
         """Return a small WordNet of one's own; every hypernym must be among `synsets`."""
         return cls(columns_of(synsets))
+
+    def __reduce__(self) -> Any:
+        return WordNet, (self._columns,)
 
     def __len__(self) -> int:
         return len(self._offset)
@@ -146,6 +150,8 @@ class WordNet:
 
     def _row_of_synset(self, synset: str) -> int | None:
         """Return the row of a synset by name: the sense of a lemma that is first among its row's."""
+        if not SYNSET.fullmatch(synset.lower()):
+            return None
         lemma, _, sense = synset.lower().rsplit(".", 2)
         uses = ((row, at) for row, at in self._uses(lemma) if self._lemma_of[row] == at)
         return next((row for row, at in uses if self._sense[at] == int(sense)), None)

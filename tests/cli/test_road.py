@@ -199,8 +199,8 @@ def test_select_shows_k_models_a_class_and_says_what_it_does_not_know(run, hubs)
     assert lines[1].split()[:2] == ["dog", members[0]]
     assert lines[2].split()[0] == members[1]
     assert "no evidence" in lines[3]
-    assert f"one model                {told['single']}, mean precision" in shown.out
-    assert f"verdict                  {told['verdict']}: {told['reason']}" in shown.out
+    assert f"one model           {told['single']}, mean precision" in shown.out
+    assert f"verdict             {told['verdict']}: {told['reason']}" in shown.out
     assert told["answers"][0]["python"][3] in shown.out
     assert "no sample domain is like 'satellite' (nearest is photo" in shown.err
     assert told["domain_matched"] is False

@@ -149,3 +149,10 @@ def test_shapes_that_do_not_agree_are_refused(shapes, message):
 def test_a_strength_of_nothing_is_refused():
     with pytest.raises(ValueError, match="strength must be positive, got 0"):
         shrunk_precision(np.zeros((1, 1, 1), int), np.ones((1, 1, 1), int), np.ones(1), np.zeros((1, 0), int), 0)
+
+
+def test_where_all_images_are_hits_a_mean_is_still_in_doubt():
+    belief = combined(Belief(np.ones((1, 2)), np.full((1, 2), 2.0)), np.full((2, 1), 0.5))
+    low, high = belief.interval()
+    assert 0 < low[0, 0] < 1
+    assert high[0, 0] == 1

@@ -357,15 +357,17 @@ class Hub(AbstractContextManager["Hub"]):
                                 FROM label_node
                                WHERE node IN (SELECT node FROM block WHERE live <> 0)
                             GROUP BY model)
-              SELECT l.model, i.node, l.rank, nodes
+              SELECT l.model, l.image, i.node, l.rank, nodes
                 FROM image_label l
                 JOIN image i USING (image)
                 JOIN size USING (model)
                WHERE l.image % $step = 0
-            ORDER BY l.model, l.image
         """
         images = int(self._snapshot.value("SELECT count(*) FROM image"))
-        return self._snapshot.arrays(query, {"step": max(1, images // TYPICAL_IMAGES)})
+        found = self._snapshot.arrays(query, {"step": max(1, images // TYPICAL_IMAGES)})
+        # DuckDB takes twice as long to sort a million rows.
+        order = np.lexsort((found["image"], found["model"]))
+        return {name: column[order] for name, column in found.items()}
 
     def overall_hits(self, model: int) -> int:
         """Return how many live images of a model no competing node takes from their true one."""

@@ -5,7 +5,10 @@
     precision   integer hits of a model on the selected nodes (Eq 5)
     evidence    hits per domain, weighted by domain (our extension of Eq 5)
     shrinkage   precision from few images: empirical Bayes round a node's kin, with intervals
-    bootstrap   how often one model would be ahead of another
+    beta        beta distributions: their normaliser and quantiles
+    bootstrap   means of a task, drawn again and again from the images of its nodes
+    typical     how often an image is a hit in tasks that are drawn at random
+    advantage   how sure one model is ahead of another, from both
     reuse       class precision, reuse metric, best models (Eq 6, 7)
     subset      few models chosen together for many classes; quality against cost
     ensemble    confidence of several models together (Eq 8-10)

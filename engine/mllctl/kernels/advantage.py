@@ -41,11 +41,13 @@ def area_spread(difference: Float, area: AnyArray) -> float:
 def chance_ahead(lead: float, deviation: float, usual: float, spread: float) -> float:
     """Return the probability that a model is ahead, in [0, 1].
 
-    The lead on the task is drawn from N(usual, spread^2); it was seen to be `lead`, give or take `deviation`.
+    The lead on the task is drawn from N(usual, spread^2); it was seen to be `lead`, give or take `deviation`:
+
+        Phi((lead / deviation^2 + usual / spread^2) / sqrt(1 / deviation^2 + 1 / spread^2))
 
     Args:
         lead: what the evidence shows.
-        deviation: its standard deviation, >= 0.
+        deviation: its standard deviation, >= 0; at 0 the evidence decides, a tie being even odds.
         usual: the lead to be expected without this evidence.
         spread: > 0.
     """

@@ -40,7 +40,8 @@ class Belief:
     @property
     def variance(self) -> Float:
         """Variance of the precision."""
-        return np.asarray(self.mean * (1 - self.mean) / (self.images + 1))
+        inside = np.clip(self.mean, EDGE, 1 - EDGE)
+        return np.asarray(inside * (1 - inside) / (self.images + 1))
 
     def interval(self, mass: float = 0.9) -> tuple[Float, Float]:
         """Return the ends of the central interval that holds `mass` of the belief; 0 and 1 where no image speaks.
@@ -115,7 +116,8 @@ def combined(belief: Belief, coefficient: Float) -> Belief:
     mean, variance = belief.mean @ coefficient, belief.variance @ coefficient**2
     empty = coefficient.sum(axis=0) == 0
     spread = np.where(empty, 1.0, variance)
-    images = np.where(empty, 0.0, mean * (1 - mean) / spread - 1)
+    inside = np.clip(mean, EDGE, 1 - EDGE)
+    images = np.where(empty, 0.0, np.maximum(inside * (1 - inside) / spread - 1, LEAST))
     return Belief(mean, images)
 
 

@@ -173,7 +173,8 @@ def _rank(
     share = node @ node_parts(transfer)
     one = _members(reuse[[single]], 1, 0) + single
     few = best_subset(reuse, min(options.max_models or FEW, len(candidates)))
-    places = few.models
+    # Where nothing speaks for any class all choices are alike, and the first would be taken.
+    places = few.models if covered.any() else np.array([overall])
     members = places[_members(reuse[places], options.k, _place(places, overall))]
     each = _members(reuse, options.k, overall)
     bound = float(reuse.max(axis=0).mean())
@@ -208,7 +209,9 @@ def _best_overall(hub: Hub, candidates: tuple[StoredModel, ...]) -> int:
     """
     complete = [n for n, model in enumerate(candidates) if model.state == "complete"] or list(range(len(candidates)))
     typical = hub.typical_precision([candidates[n].model for n in complete])
-    return complete[int(np.argmax(np.nanmean(typical, axis=1)))]
+    known = ~np.isnan(typical)
+    mean = np.where(known, typical, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return complete[int(np.argmax(np.where(known.any(axis=1), mean, -1.0)))]
 
 
 def _members(reuse: Float, k: int, overall: int) -> Int:

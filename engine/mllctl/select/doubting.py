@@ -35,7 +35,8 @@ def doubt_pick(
     """Say how likely the pick is ahead of the runner-up and of the best-overall model.
 
     How far it is ahead on the selected nodes comes from a bootstrap over their images and the nodes; the further these
-    are from the classes, the less that says. Before it stands what the whole hub shows of the two models.
+    are from the classes, the less that says. Before it stands what the whole hub shows of the two models, in tasks of
+    as many classes as there are selected nodes: those are the rivals here.
 
     Args:
         hub: open for reading.
@@ -67,7 +68,8 @@ def doubt_pick(
         usual = typical[0] - typical[rivals.index(other)]
         spread = math.hypot(SPREAD * area_spread(usual, area), LEAST_SPREAD)
         deviation = math.hypot(float(lead.std()), FAR * math.sqrt(distance))
-        return chance_ahead(float(lead.mean()), deviation, float(np.nanmean(usual)), spread)
+        known = usual[~np.isnan(usual)]
+        return chance_ahead(float(lead.mean()), deviation, float(known.mean()) if len(known) else 0.0, spread)
 
     return Doubt(runner_up, 1.0 if runner_up is None else ahead_of(runner_up), ahead_of(overall))
 
@@ -104,7 +106,7 @@ def judge(doubt: Doubt, covered: Bool, overall_is_pick: bool) -> Verdict:
 
 
 def chance(probability: float) -> str:
-    """Write a probability in percent; some hundred draws tell no more than two digits."""
+    """Write a probability in percent; two digits are more than is known of it."""
     if probability > 0.99:
         return "over 99 %"
     return "under 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"

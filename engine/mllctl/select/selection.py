@@ -93,7 +93,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Doubt:
-    """How sure it is that the one model for the task is better than another, from its evidence alone.
+    """How sure it is that the one model for the task is better than another.
 
     Attributes:
         runner_up: the model with the next best mean precision; None if there is no other.
