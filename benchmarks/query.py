@@ -6,7 +6,7 @@ imports what any such command needs: how fast the machine is today.
     python benchmarks/query.py [--runs 10] [--json]
 
 Two medians: with the captions of the classes cached, as they are from the second time on, and with captions that
-nobody has asked for before. Then the stages of one process, and how near the exported encoder is to the original.
+nobody has asked for before. Then the stages of one process.
 """
 
 import argparse
