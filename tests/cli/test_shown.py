@@ -83,7 +83,8 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(hubs):
 
 @pytest.mark.parametrize("command", [("sql", ENDLESS), ("select", "--classes", "-")])
 def test_ctrl_c_is_one_line(hubs, command):
-    ready = "import mllctl_cli.main as cli; print('ready', flush=True); cli.main()"
+    # On a busy machine what a command imports takes longer than the second below.
+    ready = "import mllctl_cli.main as cli, mllctl_cli.select, mllctl_cli.sql; print('ready', flush=True); cli.main()"
     process = subprocess.Popen(
         [sys.executable, "-c", ready, *command, "--hub", str(hubs.labelled)],
         stdin=subprocess.PIPE,
