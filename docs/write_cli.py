@@ -42,9 +42,10 @@ error is one line on stderr, in both forms.
 | `COLUMNS` | Width of tables, if it is not the terminal's. |
 """
 
+KINDS = "`open_clip`, `conse`, `sentence_transformers`, or what a plugin calls its own."
 CARD = {
     "name": "Key in the hub, `arch/weights`.",
-    "kind": "`open_clip` or `conse`.",
+    "kind": KINDS,
     "fingerprint": "SHA-256 over the weights.",
     "parameters": "Number of weights.",
     "image_size": "Side of the square the model sees, in pixels.",
@@ -55,6 +56,7 @@ CARD = {
     "tokenizer": "The tokenizer.",
     "source": "What loads the model again.",
     "libraries.*": "Versions of the libraries that made the embeddings.",
+    "canary": "SHA-256 over its embeddings of the canary's images and captions; null if none was taken.",
 }
 MODEL = {
     **CARD,
@@ -70,6 +72,29 @@ NODE = {
     "images": "Number of its sample images.",
     "parents[]": "Synsets of its hypernyms.",
     "children[]": "Synsets of its hyponyms.",
+}
+CONTENTS = {
+    "version": "Of the bundle's form.",
+    "schema_version": "Of the hub it was exported from.",
+    "generation": "Of that hub.",
+    "made": "When that generation was made, in UTC.",
+    "nodes": "Nodes of the graph.",
+    "nodes_with_images": "Those that are evidence.",
+    "images": "Sample images the models were shown; they are not in the bundle.",
+    "domains.*": "Sample images of each domain.",
+    "encoder": "Sentence encoder of the caption index, or null.",
+    "orders": "Whether all rivals of each image are in it.",
+    "embeddings": "Whether labels can grow.",
+    "models[].name": "A labelled model.",
+    "models[].kind": KINDS,
+    "models[].fingerprint": "SHA-256 over its weights.",
+    "models[].parameters": "Number of weights.",
+    "models[].source": "What loads it.",
+    "models[].license": "SPDX expression of its weights, or null where mllctl knows none.",
+    "models[].state": "Of its label: `complete` or `stale`.",
+    "models[].images": "Images it was shown.",
+    "licenses[]": "Texts that came with it.",
+    "size": "Bytes of all files in it.",
 }
 SKIPPED = {"skipped[].path": "An input that was not used.", "skipped[].reason": "Why, in a few words."}
 
@@ -136,6 +161,15 @@ KEYS = {
     "hub restore": {"restored": "Number of the past generation.", "generation": "Number under which it is back."},
     "hub compact": {"merged[]": "Models whose label is one part now."},
     "hub upgrade": {"before": "Schema version the hub had.", "now": "Schema version it has."},
+    "hub export": {"path": "The bundle.", "bytes": "Its size.", **CONTENTS},
+    "hub import": {
+        "path": "Folder of the hub.",
+        "created": "Whether it was empty, or not there, before.",
+        "generation": "Its newest.",
+        "taken[]": "Models whose labels are new in it.",
+        "skipped[]": "Models that were labelled in it already.",
+    },
+    "hub import, with --show": CONTENTS,
     "graph build": {
         "version": "Number of this graph.",
         "nodes": "Its nodes.",
@@ -148,6 +182,8 @@ KEYS = {
         "added": "Images that are new.",
         "already_there": "Images the hub had already, by content.",
         **SKIPPED,
+        "reasons.*": "Number of inputs skipped for each kind of reason; what differs between them is `…`.",
+        "left_out": "Images that `--per-node` did not draw.",
         "guessed.*[]": "Synsets that a word of several senses may mean; the first was taken.",
     },
     "images list": {
@@ -165,9 +201,40 @@ KEYS = {
     },
     "model add": CARD,
     "model list": _each({**MODEL, "mean_precision": "Over all nodes with images, in [0, 1]; null without a label."}),
+    "model list, with --pretrained": _each(
+        {
+            "model": "What `model add` takes.",
+            "parameters": "Number of weights, or null.",
+            "gflops": "10^9 operations of an image and a text, or null.",
+            "size_bytes": "Of the weights, or null.",
+            "size_estimated": "Whether that is 4 bytes a parameter, since the files are not here.",
+            "image_size": "Side of the square the model sees, in pixels.",
+            "context_length": "Tokens of the longest text.",
+            "embedding_width": "Length of its embeddings.",
+            "imagenet_top1": "Published zero-shot accuracy, in [0, 1], or null.",
+            "license": "SPDX expression of the weights, or null where their makers say none.",
+            "cached": "Whether it can be loaded without a download.",
+            "instead": "The name to be added instead, where the weights want QuickGELU; or null.",
+        }
+    ),
     "model show": MODEL,
     "model time": {"[].model": "Name of the model.", "[].latency_ms": "Median time of one image, in milliseconds."},
     "model remove": {"removed": "Name of the model."},
+    "model lock": {
+        "form": "Of the lock.",
+        "hub.generation": "Number of the last commit.",
+        "hub.schema_version": "Of the hub's files.",
+        "encoder.name": "Sentence encoder of the caption index; `encoder` is null without an index.",
+        "encoder.fingerprint": "SHA-256 of its weights.",
+        "libraries.*": "Version that is installed, or null.",
+        **{
+            f"models.*.{key}": CARD[key]
+            for key in ("source", "kind", "fingerprint", "preprocess", "tokenizer", "image_size", "canary")
+        },
+        "models.*.state": MODEL["state"],
+        "models.*.libraries.*": CARD["libraries.*"],
+    },
+    "model lock, with --check": {"lock": "The file.", "differences[]": "What is no longer as it says, a line each."},
     "label": {
         "[].model": "Name of the model.",
         "[].images": "Images of the hub.",
@@ -176,6 +243,20 @@ KEYS = {
         "[].skipped[].reason": "Why, in a few words.",
         "[].hits": "Images that no other node takes from their own.",
     },
+    "label, with --plan": _each(
+        {
+            "model": "Name of the model, or its source if it was never loaded.",
+            "images": "Images of the hub.",
+            "to_show": "Images it has not been shown.",
+            "missing": "Those of them that have no file any more.",
+            "image_bytes": "Size of their files; a pack or archive counts whole.",
+            "captions": "Captions it has not been shown.",
+            "seconds": "What the images take on the processor, each alone, by `model time`; null if that is not known.",
+            "embedding_bytes": "What will be written, or null.",
+            "cached": "Whether the model can be loaded without a download; null if that is not known.",
+            "download_bytes": "Size of its weights if it cannot, or null.",
+        }
+    ),
     "captions write": {
         "path": "The file that was written.",
         "classes": "Classes it has captions of.",
@@ -220,7 +301,7 @@ KEYS = {
         "models[].reuse": "Mean of its reuse metric over the classes.",
         "models[].parameters": "Number of its weights.",
         "left_out[].model": "A model that was not a candidate.",
-        "left_out[].reason": "Why: a limit, or a label that is missing or stale.",
+        "left_out[].reason": "Why: a limit, a label that is missing or stale, or the weights of another candidate.",
         "by_cost[].name": "With `--cost` or `--plot`: a candidate, cheapest first.",
         "by_cost[].cost": "Its parameters, GFLOPs, bytes or ms.",
         "by_cost[].quality": "Its mean precision.",

@@ -87,7 +87,8 @@ def test_what_cannot_be_used_is_skipped_by_path_with_a_reason(tmp_path, nouns):
     assert "\n" not in cut
     assert said == {
         "dog/README": "not an image ending (none)",
-        "dog/empty.png": "not an image",
+        "dog/empty.png": "the file is empty",
+        "dog/gone.png": "a link to what is not there",
         "dog/notes.txt": "not an image ending (.txt)",
         "dog/text.jpg": "not an image",
         "zzz no noun/a.png": "no noun synset for 'zzz no noun' in WordNet",

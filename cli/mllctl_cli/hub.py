@@ -1,5 +1,7 @@
-"""`init`, `demo build` and `hub info|log|diff|restore|compact|upgrade`."""
+"""`init`, `demo build` and `hub info|log|diff|restore|compact|upgrade|export|import`."""
 
+import dataclasses
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,7 @@ import mllctl
 from mllctl.errors import InvalidTask
 from mllctl.history import HubDifference, SavedTask, diff_hub, read_saved_tasks
 from mllctl.hub import bundled_hub, read_history
+from mllctl.hub.bundling import Contents, export_labels, import_labels, read_bundle
 from mllctl.hub.manifest import SCHEMA_VERSION
 from mllctl.hub.upgrading import upgrade_hub
 from mllctl.hub.writing import restore_hub
@@ -36,8 +39,9 @@ def register(app: typer.Typer) -> None:
     demo.command("build")(build)
     app.add_typer(demo, name="demo")
     hub = typer.Typer(no_args_is_help=True, help="The hub as a whole.")
-    for command in (info, log, diff, restore, compact, upgrade):
+    for command in (info, log, diff, restore, compact, upgrade, export):
         hub.command()(command)
+    hub.command("import")(import_)
     app.add_typer(hub, name="hub")
 
 
@@ -219,6 +223,102 @@ def upgrade(hub: HubOption = None, json: JsonOption = False) -> None:
         render.print_line(f"{path} has schema version {SCHEMA_VERSION} now; it had {before}")
     else:
         render.say(f"{path} has schema version {SCHEMA_VERSION} already")
+
+
+def export(
+    labels: Annotated[
+        Path, typer.Option("--labels", metavar="BUNDLE", help="The file to write; gzipped if it ends in `.gz`.")
+    ],
+    licenses: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--licenses", metavar="PATH", help="A file, or a folder of files, on whose the images are; repeatable."
+        ),
+    ] = None,
+    no_order: Annotated[
+        bool, typer.Option("--no-order", help="Leave out all rivals of an image but the first eight.")
+    ] = False,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Put in what models made of the images, so that labels can grow.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the labels of a hub as one file, for others to select by.
+
+    Graph, captions, caption index, domains, labels and model cards go into it, no images and no weights. Answers are
+    the same wherever it is imported; without orders, some winners are not known. Where images lay goes with it.
+
+    Example: mllctl hub export --labels labels.tar --licenses licences/
+    """
+    with mllctl.Hub.open(hub_path(hub)) as opened:
+        contents = export_labels(
+            opened, labels, licenses or (), orders=not no_order, embeddings=embeddings, overwrite=force
+        )
+    if json:
+        render.print_json({"path": str(labels), "bytes": labels.stat().st_size, **_contents_json(contents)})
+        return
+    render.print_line(f"{labels}: labels of {len(contents.models)} models, {labels.stat().st_size:,} bytes")
+    if not contents.licenses:
+        render.say("nothing in it says whose the images are; --licenses PATH puts their licences in")
+
+
+def import_(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file that `hub export` has written.")],
+    show: Annotated[bool, typer.Option("--show", help="Check it and say what is in it; import nothing.")] = False,
+    hub: Annotated[
+        Path | None,
+        typer.Option(
+            "--hub",
+            metavar="DIR",
+            help="A hub, or a new folder for one. Else $MLLCTL_HUB, else ./hub.",
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Take labels that others have made into a hub, or make one.
+
+    Every byte of the bundle is checked first. A hub that has the same nodes and images gets the labels of models that
+    are not labelled in it; any other graph is refused.
+
+    Example: mllctl hub import labels.tar --hub ./hub
+    """
+    if show:
+        _show_contents(read_bundle(bundle), json)
+        return
+    imported = import_labels(bundle, hub or Path(os.environ.get("MLLCTL_HUB") or "hub"))
+    if json:
+        render.print_json({**dataclasses.asdict(imported), "path": str(imported.path)})
+        return
+    for name in imported.taken:
+        render.print_line(f"{name}: imported")
+    for name in imported.skipped:
+        render.say(f"{name}: its label is here already")
+    if imported.created:
+        render.say(
+            f"made a hub at {imported.path}; next: `mllctl select --class cat --class dog --hub {imported.path}`"
+        )
+    elif not imported.taken:
+        render.say(f"nothing is new; {imported.path} is as it was")
+
+
+def _show_contents(contents: Contents, json: bool) -> None:
+    facts = _contents_json(contents)
+    if json:
+        render.print_json(facts)
+        return
+    named = {"models": len(contents.models), "size": f"{contents.size:,}"}
+    render.print_facts({**facts, **named, "licenses": contents.licenses or "none"})
+    render.print_line()
+    rows = [(m.name, m.license, m.state, m.images, m.source, m.fingerprint[:12]) for m in contents.models]
+    columns = ("model", "licence of the weights", "label", "images", "source", "fingerprint")
+    render.print_table(columns, rows, ("images",))
+
+
+def _contents_json(contents: Contents) -> dict[str, Any]:
+    return {**dataclasses.asdict(contents), "licenses": list(contents.licenses)}
 
 
 def _generations(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """`images add`, `images list` and `images remove`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mllctl
-from mllctl.errors import InvalidTask, NotInHub
+from mllctl.errors import InvalidTask, NotInHub, SourceUnreadable
 from mllctl.hub import StoredImage
 from mllctl.hub.writing import HubChange, change_hub
 from mllctl.label import remove_images
 from mllctl_cli import render
+from mllctl_cli.classes import read_classes
 from mllctl_cli.options import HubOption, JsonOption, check_domain, find_node, hub_path
 
 if TYPE_CHECKING:
-    from mllctl.images import Scan, Skipped
+    from mllctl.images import Recipe, SampleImage, Scan, Skipped
 
 SHOWN = 20  # lines about skipped inputs; --json has all
 
@@ -34,58 +35,182 @@ def register(app: typer.Typer) -> None:
 
 
 def add(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder of folders, or a .csv or .parquet file.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="A folder, a .csv, .parquet or .tar file, a pattern, or a recipe."),
+    ],
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="Where a recipe's images are; SOURCE is its name."),
+    ] = None,
     domain: Annotated[
         str | None,
         typer.Option("--domain", metavar="NAME", help="Domain of the images for which the source names none."),
     ] = None,
     describe: Annotated[
-        str | None,
-        typer.Option("--describe", metavar="TEXT", help="One line that says what images of a new domain look like."),
+        list[str] | None,
+        typer.Option(
+            "--describe",
+            metavar="TEXT",
+            help="One line that says what images of a new domain look like; NAME=TEXT for one the source names.",
+        ),
+    ] = None,
+    domain_folders: Annotated[
+        bool, typer.Option("--domain-folders", help="Folders in SOURCE are domains, class folders are in them.")
+    ] = False,
+    classes: Annotated[
+        Path | None,
+        typer.Option("--classes", metavar="FILE", help="What class indexes in shards mean, a line each; or imagenet."),
+    ] = None,
+    per_node: Annotated[
+        int | None, typer.Option("--per-node", metavar="N", min=1, help="At most N images a node and domain.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which ones --per-node draws.")] = 0,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write what was skipped, and why, as CSV.", show_default=False),
     ] = None,
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Add sample images from an ImageFolder or a manifest.
+    """Add sample images from folders, a manifest, shards or a recipe.
 
     Folders are named by wnid (n02084071), synset (dog.n.01) or lemma (dog). A manifest has the columns path and
-    synset, and perhaps domain; a new domain that only it names is described by its name. What cannot be used is
-    reported and skipped (exit code 3); words with several senses are listed with the sense that was taken.
+    synset, and perhaps domain; a new domain that only it names is described by its name. Shards are webdataset .tar
+    files or Parquet files with a column picture. Recipes are imagenet, imagenet-v2, imagenet-sketch, imagenet-a and
+    imagenet-r. What cannot be used is reported and skipped (exit code 3); words with several senses are listed with
+    the sense that was taken. Nothing is unpacked or copied: keep the images where they are.
 
     Example: mllctl images add ./photos --domain photo --describe "a photograph"
     """
-    from mllctl.images import scan
+    from mllctl.images import Draw
     from mllctl.wordnet import wordnet
 
+    made = _recipe(source, root)
+    if made and (classes or domain_folders):
+        raise InvalidTask("a recipe knows its classes and its domain; leave out --classes and --domain-folders")
     path = mllctl.find_hub(hub)
     with change_hub(path, f"images add {source}") as change:
         with mllctl.Hub.open(path) as opened:
             known = {stored.name: stored.description for stored in opened.domains()}
+            held = opened.hashes()
+        own, described = _own_domain(made, domain, describe or [], known)
         # Before the images are read, which may take long.
-        if domain is not None and domain not in known and not describe:
-            raise InvalidTask(f"domain {domain!r} is new; say what its images look like with --describe TEXT")
+        if own and own not in known and not described.get(own):
+            raise InvalidTask(f"domain {own!r} is new; say what its images look like with --describe TEXT")
+        if report:
+            _check_report(report)
+        draw = Draw(per_node, seed) if per_node else None
         nouns = wordnet()
-        found = scan(source, domain or "", nouns)
-        _add_domains(change, found, {domain: describe} if domain and describe else {})
-        change.add_nodes([nouns[image.wnid] for image in found.images])
-        added = change.add_images(found.images)
+        if made and root:
+            from mllctl.images import scan_recipe
+
+            found = scan_recipe(made, root, own, nouns, draw=draw)
+        else:
+            from mllctl.images import scan
+
+            listed = _listed_classes(classes)
+            found = scan(source, own, nouns, draw=draw, classes=listed, domain_folders=domain_folders)
+        # Neither a domain nor a node comes of images that are there already, under another name.
+        fresh = [image for image in found.images if image.sha256 not in held]
+        _add_domains(change, fresh, described)
+        change.add_nodes([nouns[image.wnid] for image in fresh])
+        added = change.add_images(fresh)
+    if report:
+        _write_report(found, report)
     if json:
         render.print_json(_added_json(found, added))
     else:
         _print_added(found, added)
-    if domain in known and describe not in (None, known[domain]):
-        render.say(f"domain {domain!r} was there already and keeps its description: {known[domain]}")
+    if describe:
+        _say_unused(described, known, {image.domain for image in found.images})
     if found.skipped:
         raise typer.Exit(3)
 
 
-def _add_domains(change: HubChange, found: "Scan", described: dict[str, str]) -> None:
-    """Add the domains of what was found; one that only a manifest names is described by its name."""
+def _recipe(source: Path, root: Path | None) -> "Recipe | None":
+    """Return the recipe that SOURCE names, if it names one and no file or folder."""
+    from mllctl.images import RECIPES, recipe
+
+    if root is not None:
+        try:
+            return recipe(str(source))
+        except ValueError as error:
+            raise InvalidTask(f"{error}; without --root, SOURCE is a folder or file") from error
+    if str(source) in RECIPES and not source.exists():
+        raise InvalidTask(f"say where the images of recipe {str(source)!r} are with --root DIR")
+    return None
+
+
+def _own_domain(
+    made: "Recipe | None", domain: str | None, describe: Sequence[str], known: Mapping[str, str]
+) -> tuple[str, dict[str, str]]:
+    """Return the domain of images without one, and descriptions by domain.
+
+    A description names its domain, `sketch=a sketch`, or is that of --domain. A single one may have an equals sign of
+    its own: it is that of --domain if that domain is new, and so needs one.
+    """
+    own = domain or (made.domain.name if made else "")
+    described = {own: made.domain.description} if made and own == made.domain.name else {}
+    for text in describe:
+        name, equals, rest = text.partition("=")
+        named = not own or known.get(own, text) != text or len(describe) > 1 or name.strip() == own
+        if equals and name.strip() and rest.strip() and named:
+            described[name.strip()] = rest.strip()
+        elif own:
+            described[own] = text
+        else:
+            raise InvalidTask(f"--describe {text!r} is of no domain; write NAME={text} or give --domain NAME")
+    return own, described
+
+
+def _listed_classes(path: Path | None) -> Sequence[str]:
+    """Return what class indexes mean: the lines of a file, or ImageNet's wnids."""
+    from mllctl.images import imagenet_wnids
+
+    if path is None:
+        return ()
+    if str(path) == "imagenet" and not path.exists():
+        return imagenet_wnids()
+    return read_classes(path, None)
+
+
+def _say_unused(described: dict[str, str], known: dict[str, str], found: Collection[str]) -> None:
+    """Say which descriptions were for nothing: those of domains that were there, or that no image has."""
+    for name in sorted(described):
+        if name in known:
+            if described[name] != known[name]:
+                render.say(f"domain {name!r} was there already and keeps its description: {known[name]}")
+        elif name not in found:
+            render.say(f"no image is of domain {name!r}, which was described as {described[name]!r}")
+
+
+def _check_report(path: Path) -> None:
+    """Refuse, before the images are read, what could not be written after."""
+    if path.exists():
+        raise SourceUnreadable(path, "is there already; name a new file")
+    if not path.parent.is_dir():
+        raise SourceUnreadable(path, "there is no such folder to write it in; make it first")
+
+
+def _write_report(found: "Scan", path: Path) -> None:
+    import csv
+
+    try:
+        with path.open("x", newline="", encoding="utf-8") as out:
+            rows = csv.writer(out)
+            rows.writerow(("path", "reason"))
+            rows.writerows((skipped.path, skipped.reason) for skipped in found.skipped)
+    except FileExistsError as error:
+        raise SourceUnreadable(path, "is there already; name a new file") from error
+    render.say(f"wrote {path}")
+
+
+def _add_domains(change: HubChange, images: Sequence["SampleImage"], described: dict[str, str]) -> None:
+    """Add the domains of images; one that only a source names is described by its name."""
     from mllctl.images import Domain
 
-    for name in dict.fromkeys(image.domain for image in found.images):
-        if not name:
-            raise InvalidTask("some images have no domain; name one with --domain NAME")
+    for name in dict.fromkeys(image.domain for image in images):
         change.add_domain(Domain(name, described.get(name, name.replace("_", " "))))
 
 
@@ -94,18 +219,23 @@ def _added_json(found: "Scan", added: int) -> dict[str, object]:
         "added": added,
         "already_there": len(found.images) - added,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in found.skipped],
+        "reasons": found.reasons(),
+        "left_out": found.left_out,
         "guessed": {word: [sense.synset for sense in senses] for word, senses in found.guessed.items()},
     }
 
 
 def _print_added(found: "Scan", added: int) -> None:
     already = len(found.images) - added
-    render.print_line(f"{added} images added, {already} already there, {len(found.skipped)} skipped")
+    drawn = f", {found.left_out} not drawn" if found.left_out else ""
+    render.print_line(f"{added} images added, {already} already there, {len(found.skipped)} skipped{drawn}")
     lines = list(_skipped_lines(found.skipped))
     for line in lines[:SHOWN]:
         render.say(line)
     if len(lines) > SHOWN:
-        render.say(f"... and {len(lines) - SHOWN} more such lines; --json lists all")
+        render.say(f"... and {len(lines) - SHOWN} more such lines; --json and --report FILE list all")
+    for reason, count in list(found.reasons().items())[:SHOWN]:
+        render.say(f"{count:>7,} skipped: {reason}")
     for word, senses in found.guessed.items():
         render.say(f"{word!r} was taken as {senses[0].synset}: {senses[0].definition}")
         for sense in senses[1:4]:
@@ -121,7 +251,12 @@ def _skipped_lines(skipped: Sequence["Skipped"]) -> Iterator[str]:
 
     for (where, reason), group in groupby(skipped, key=place):
         count = len(list(group))
-        yield f"skipped {where}: {reason}" + (f" ({count} files)" if count > 1 else "")
+        yield f"skipped {_one_line(where)}: {reason}" + (f" ({count} files)" if count > 1 else "")
+
+
+def _one_line(path: str) -> str:
+    """Return a path without what would end the line or command the terminal."""
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in path)
 
 
 def list_(

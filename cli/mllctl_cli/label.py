@@ -1,19 +1,37 @@
 """`label`: show models the sample images."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import mllctl
-from mllctl.backends.protocol import VisionLanguageModel
-from mllctl.errors import HubReadOnly, InvalidTask
+from mllctl.backends.canary import watch_model
+from mllctl.backends.comparison import likely_on
+from mllctl.backends.devices import PRECISIONS, check_precision, choose_device, in_precision
+from mllctl.backends.names import canonical
+from mllctl.errors import InvalidTask, ModelNotLoadable
+from mllctl.hub import StoredModel, cache_folder
+from mllctl.hub.writing import bare_models, cannot_grow
 from mllctl.label import LabelReport
+from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download
+from mllctl.label.showing import is_settled, label_input
 from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption
 
 MANY_PARTS = 8  # of a label; each is one more file to open and to look into
+
+
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """How models are shown images: what the options say."""
+
+    device: str
+    batch: int
+    text_batch: int
+    workers: int
 
 
 def register(app: typer.Typer) -> None:
@@ -26,43 +44,125 @@ def label(
         list[str] | None, typer.Argument(metavar="MODEL", help="Models of the hub by name, or sources to add.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every model of the hub whose label is not complete.")] = False,
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="DEVICE", help="auto (a graphics card if there is one), cpu, cuda or mps."),
+    ] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision", metavar="TYPE", help="float32, bfloat16 or float16; else that of its label, else float32."
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images shown at once, at least 1.")] = 64,
+    text_batch: Annotated[
+        int, typer.Option("--text-batch", metavar="N", min=1, help="Captions shown at once, at least 1.")
+    ] = 256,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=0, help="Threads that decode images ahead; 0 for none.")
+    ] = 2,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what there is to do and what it costs; do nothing.")
+    ] = False,
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show models the sample images and commit their labels.
 
-    A model is never shown an image twice; interrupted, the same command goes on where it stopped. Images that cannot
-    be read are reported and skipped (exit code 3).
+    A model is never shown an image twice; interrupted, the same command goes on where it stopped. Where memory runs
+    out, batches are halved. Images that cannot be read, and of several models those that cannot be loaded, are
+    reported and skipped (exit code 3).
 
     Example: mllctl label --all --hub ./hub
     """
     if bool(model) == all_:
         raise InvalidTask("name the models to label, or give --all")
+    if precision is not None and precision not in PRECISIONS:
+        raise InvalidTask(f"--precision {precision}: no such precision; give one of {', '.join(PRECISIONS)}")
     path = mllctl.find_hub(hub)
     with mllctl.Hub.open(path) as opened:
-        if opened.manifest.read_only:
-            raise HubReadOnly(path)  # before a model is loaded for nothing
+        label_input(opened)  # what it refuses is refused before a model is loaded for nothing
         stored = {known.card.name: known for known in opened.models()}
-    sources = [stored[name].card.source if name in stored else name for name in model or []]
-    sources += [known.card.source for known in stored.values() if all_ and known.state != "complete"]
-    reports = [_label(path, source, batch, json) for source in sources]
+        sources = [_source_of(name, stored) for name in model or []]
+        for known in stored.values():
+            if known.card.source in sources:
+                is_settled(opened, known.card)
+        open_ = [known for known in stored.values() if all_ and known.state != "complete"]
+        stuck = [known for known in open_ if known.model in bare_models(opened.manifest)]
+        if stuck:
+            render.say(cannot_grow([known.card.name for known in stuck]))
+        sources += [known.card.source for known in open_ if known not in stuck]
+        todo = _in_their_precision(sources, stored, precision)
+        if plan:
+            _print_plans([plan_label(opened, source, cache_folder(), todo[source]) for source in todo], json)
+            return
+    reports = _label_all(path, todo, Manner(device, batch, text_batch, workers), json)
     with mllctl.Hub.open(path) as opened:
         grown = sum(len(opened.label_files(known.model)) > MANY_PARTS for known in opened.models())
     if grown:
         render.say(f"{grown} labels have grown to more than {MANY_PARTS} parts; `mllctl hub compact` merges them")
     if json:
         render.print_json([dataclasses.asdict(report) for report in reports])
-    elif not reports:
+    elif not reports and not stuck:
         render.say("every label is complete")
-    if any(report.skipped for report in reports):
+    if stuck or len(reports) < len(todo) or any(report.skipped for report in reports):
         raise typer.Exit(3)
 
 
-def _label(path: Path, source: str, batch: int, json: bool) -> LabelReport:
-    loaded: VisionLanguageModel = mllctl.load_model(source)
+def _source_of(name: str, stored: Mapping[str, StoredModel]) -> str:
+    """Return what loads a model: of one in the hub what its card says, else the name as the hub would spell it."""
+    spelled = name if name in stored else canonical(name)
+    return stored[spelled].card.source if spelled in stored else spelled
+
+
+def _in_their_precision(sources: list[str], stored: Mapping[str, StoredModel], precision: str | None) -> dict[str, str]:
+    """Return the precision that each source is labelled in."""
+    by_source = {known.card.source: known for known in stored.values()}
+    return {source: precision_for(by_source.get(source), precision) for source in sources}
+
+
+def _label_all(path: Path, todo: Mapping[str, str], manner: Manner, json: bool) -> list[LabelReport]:
+    """Label one model after the other; of several, one that cannot be loaded is reported and skipped.
+
+    Raises:
+        ModelNotLoadable: if not one can be labelled.
+    """
+    if not todo:
+        return []
+    manner = dataclasses.replace(manner, device=choose_device(manner.device))
+    for precision in todo.values():
+        check_precision(precision, manner.device)
+    reports: list[LabelReport] = []
+    for number, (source, precision) in enumerate(todo.items(), start=1):
+        place = f"{number}/{len(todo)} " if len(todo) > 1 else ""
+        try:
+            refuse_download(source, cache_folder())
+            reports.append(_label(path, source, precision, manner, place, json))
+        except ModelNotLoadable as error:
+            if number == len(todo) and not reports:
+                raise
+            render.say(f"{error}; going on")
+    return reports
+
+
+def _label(path: Path, source: str, precision: str, manner: Manner, place: str, json: bool) -> LabelReport:
+    loaded = in_precision(mllctl.load_model(source, manner.device), precision, manner.device)
+    with mllctl.Hub.open(path) as opened:
+        stored = next((known.card for known in opened.models() if known.card.name == loaded.card.name), None)
+    loaded, lines = watch_model(loaded, stored)
+    for line in lines:
+        render.say(line)
     with render.progress() as progress:
-        report = mllctl.label_model(path, loaded, lambda done, total: progress(loaded.card.name, done, total), batch)
+        report = mllctl.label_model(
+            path,
+            loaded,
+            lambda done, total: progress(f"{place}{loaded.card.name}", done, total),
+            manner.batch,
+            likely_on(manner.device) if manner.device.startswith("cuda") else None,
+            text_batch=manner.text_batch,
+            workers=manner.workers,
+            say=render.say,
+        )
     for skipped in report.skipped:
         render.say(f"skipped {skipped.path}: {skipped.reason}")
     if report.skipped:
@@ -71,3 +171,47 @@ def _label(path: Path, source: str, batch: int, json: bool) -> LabelReport:
         hits = f"{report.hits} of {report.images} images go to their own node"
         render.print_line(f"{report.model}: {report.shown} images shown, {hits}")
     return report
+
+
+# -- the plan -----------------------------------------------------------------------------------------
+
+
+def _print_plans(plans: list[LabelPlan], json: bool) -> None:
+    if json:
+        render.print_json([dataclasses.asdict(plan) for plan in plans])
+        return
+    if not plans:
+        render.say("every label is complete")
+        return
+    columns = ("model", "images", "to show", "to read", "time on the processor", "to write", "download")
+    render.print_table(columns, [_as_row(plan) for plan in plans], columns[1:])
+    missing = max(plan.missing for plan in plans)
+    if missing:
+        render.say(f"{missing} images have no file any more; restore them, or `mllctl images remove` them")
+    if any(plan.seconds is None for plan in plans):
+        render.say("the time is known of models that were timed: `mllctl model time NAME`")
+
+
+def _as_row(plan: LabelPlan) -> tuple[object, ...]:
+    return (
+        plan.model,
+        plan.images,
+        plan.to_show,
+        _size(plan.image_bytes),
+        "unknown" if plan.seconds is None else render.duration(plan.seconds),
+        "unknown" if plan.embedding_bytes is None else _size(plan.embedding_bytes),
+        _download(plan),
+    )
+
+
+def _download(plan: LabelPlan) -> str:
+    if plan.cached is None:
+        return "unknown"
+    if plan.cached:
+        return "none"
+    return "of unknown size" if plan.download_bytes is None else _size(plan.download_bytes)
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes with its unit: MB for most."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

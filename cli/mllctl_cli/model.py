@@ -1,22 +1,43 @@
-"""`model add|list|show|time|remove`."""
+"""`model add|list|show|time|remove`; `model lock` is in `lock`."""
 
 import dataclasses
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
 
 import mllctl
+from mllctl.backends.canary import canary_of, watch_model, with_canary
+from mllctl.backends.devices import in_precision
+from mllctl.backends.facts import KnownModel, ModelFacts, pretrained_facts
 from mllctl.backends.latency import measure_latency
-from mllctl.errors import InvalidTask
+from mllctl.backends.protocol import ModelCard
+from mllctl.backends.registry import pretrained_models
+from mllctl.errors import HubReadOnly, InvalidTask
 from mllctl.hub import StoredModel, cache_folder
 from mllctl.hub.writing import change_hub
+from mllctl.label.planning import precision_for
+from mllctl.label.showing import check_known
+from mllctl.limits import Limits, admit, show_amount
 from mllctl_cli import render
+from mllctl_cli.budget import (
+    CachedOption,
+    LicenseOption,
+    MaxGflopsOption,
+    MaxParamsOption,
+    MaxSizeOption,
+    UnknownLicenseOption,
+    read_limits,
+)
+from mllctl_cli.lock import lock
 from mllctl_cli.options import HubOption, JsonOption, hub_path
 
 SourceArgument = Annotated[
     str,
     typer.Argument(
-        metavar="SOURCE", help="ARCH/WEIGHTS as open_clip names them, ARCH/path/to/checkpoint, or demo:NAME."
+        metavar="SOURCE",
+        help="ARCH/TAG as open_clip names it, ARCH/path/to/checkpoint, CONFIG.json,CHECKPOINT, hf-hub:ORG/NAME, "
+        "local-dir:PATH, demo:NAME, st:NAME or conse:NAME.",
     ),
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model, as `model list` shows it.")]
@@ -30,6 +51,7 @@ def register(app: typer.Typer) -> None:
     model.command()(show)
     model.command("time")(time_)
     model.command()(remove)
+    model.command()(lock)
     app.add_typer(model, name="model")
 
 
@@ -41,29 +63,88 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
     Example: mllctl model add ViT-B-32/laion2b_s34b_b79k --hub ./hub
     """
     path = mllctl.find_hub(hub)
-    card = mllctl.load_model(source).card
-    with change_hub(path, f"model add {source}") as change:
+    with mllctl.Hub.open(path) as opened:
+        if opened.manifest.read_only:
+            raise HubReadOnly(path)  # before a model is loaded for nothing
+        stored = {known.card.name: known for known in opened.models()}
+    model = mllctl.load_model(source)
+    known = stored.get(model.card.name)
+    model = in_precision(model, precision_for(known, None), "cpu")
+    check_known(list(stored.values()), model.card)
+    model, lines = watch_model(model, known.card if known else None)
+    card = model.card
+    with change_hub(path, f"model add {card.name}") as change:
         change.add_model(card)
+    for line in lines:
+        render.say(line)
     if json:
-        render.print_json(dataclasses.asdict(card))
+        render.print_json(_card_as_json(card))
         return
     render.print_line(f"{card.name}: {card.parameters / 1e6:.1f} M parameters, {card.image_size} px")
     render.say(f"next: `mllctl label {card.name}`")
 
 
-def list_(hub: HubOption = None, json: JsonOption = False) -> None:
-    """List the models of a hub with the state of their labels.
+def list_(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATTERN", help="Only models named so, such as 'ViT-B*'.", show_default=False),
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Every pretrained model of the installed open_clip.")
+    ] = False,
+    max_params: MaxParamsOption = None,
+    max_gflops: MaxGflopsOption = None,
+    max_size: MaxSizeOption = None,
+    license_: LicenseOption = None,
+    allow_unknown_license: UnknownLicenseOption = False,
+    cached_only: CachedOption = False,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the models of a hub, or all that open_clip can load.
 
-    Example: mllctl model list
+    Of a hub's models, the state of their labels. With --pretrained, what is known of a model before it is downloaded,
+    such as its published zero-shot accuracy on ImageNet and whether its weights are here; the limits are for these.
+
+    Example: mllctl model list --pretrained 'ViT-B*' --max-params 150M
     """
+    limits = read_limits(
+        {"parameters": max_params, "gflops": max_gflops, "bytes": max_size, "ms": None},
+        license_,
+        allow_unknown_license=allow_unknown_license,
+        cached_only=cached_only,
+    )
+    if pretrained:
+        _list_pretrained(patterns or [], limits, json)
+        return
+    if limits != Limits():
+        raise InvalidTask("these limits are for --pretrained; `mllctl select` has them for the models of a hub")
     with mllctl.Hub.open(hub_path(hub)) as opened:
         models, overall = opened.models(), opened.overall_precision()
+    if patterns:
+        models = [m for m in models if any(fnmatchcase(m.card.name.lower(), like.lower()) for like in patterns)]
     if json:
         render.print_json([{**_as_json(m), "mean_precision": overall.get(m.model)} for m in models])
         return
     rows = [_as_row(m, overall.get(m.model)) for m in models]
     columns = ("model", "kind", "M params", "px", "label", "images", "mean precision %")
     render.print_table(columns, rows, ("M params", "px", "images", "mean precision %"))
+
+
+def _list_pretrained(patterns: list[str], limits: Limits, json: bool) -> None:
+    models = {model.model: model for model in pretrained_models(cache_folder(), patterns)}
+    facts = {name: pretrained_facts(model) for name, model in models.items()}
+    kept, _ = admit(list(models), facts, limits)
+    if json:
+        render.print_json([_known_as_json(models[name], facts[name]) for name in kept])
+        return
+    columns = ("model", "params", "GFLOPs", "px", "tokens", "width", "top-1 %", "licence", "here")
+    rows = [_known_as_row(models[name], facts[name]) for name in kept]
+    render.print_table(columns, rows, columns[1:7], whole=columns[7:])
+    renamed = [name for name in kept if models[name].instead]
+    if renamed:
+        first = f"{renamed[0]} as {models[renamed[0]].instead}"
+        render.say(f"{len(renamed)} of these want another activation than their name gives; add {first}, and so on")
 
 
 def show(name: NameArgument, hub: HubOption = None, json: JsonOption = False) -> None:
@@ -132,6 +213,35 @@ def _as_row(model: StoredModel, precision: float | None) -> tuple[object, ...]:
     return card.name, card.kind, f"{card.parameters / 1e6:.1f}", card.image_size, model.state, model.labelled, shown
 
 
+def _known_as_row(model: KnownModel, facts: ModelFacts) -> tuple[object, ...]:
+    top1 = None if model.imagenet_top1 is None else render.percent(model.imagenet_top1)
+    parameters = None if model.parameters is None else show_amount(model.parameters, "parameters")
+    sizes = (model.image_size, model.context_length, model.embedding_width)
+    return (model.model, parameters, model.gflops, *sizes, top1, model.license, facts.cached)
+
+
+def _known_as_json(model: KnownModel, facts: ModelFacts) -> dict[str, object]:
+    return {
+        "model": model.model,
+        "parameters": model.parameters,
+        "gflops": model.gflops,
+        "size_bytes": facts.size_bytes,
+        "size_estimated": facts.size_estimated,
+        "image_size": model.image_size,
+        "context_length": model.context_length,
+        "embedding_width": model.embedding_width,
+        "imagenet_top1": model.imagenet_top1,
+        "license": model.license,
+        "cached": facts.cached,
+        "instead": model.instead or None,
+    }
+
+
 def _as_json(model: StoredModel) -> dict[str, object]:
-    facts = dataclasses.asdict(model.card)
+    facts = _card_as_json(model.card)
     return {**facts, "state": model.state, "labelled": model.labelled, "missing": model.missing, "unseen": model.unseen}
+
+
+def _card_as_json(card: ModelCard) -> dict[str, object]:
+    canary = canary_of(card)
+    return {**dataclasses.asdict(with_canary(card, None)), "canary": canary.sha256 if canary else None}

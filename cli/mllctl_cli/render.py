@@ -8,7 +8,8 @@ documented in docs/cli.md.
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,9 @@ from rich.cells import cell_len
 # Only a terminal needs the rest of Rich; on a pipe it would be imported for nothing.
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+FOLDED = 20  # characters: what a column that may be folded is left with before headings are
+LINE_EVERY = 30.0  # seconds between lines of progress where nothing can be overwritten
 
 
 class Advance(Protocol):
@@ -56,7 +60,8 @@ def print_table(
     """Print rows under a line of headings.
 
     Where the terminal is narrow, values are folded, except in `numeric` columns, which are set to
-    the right, and in `whole` ones; every heading may be.
+    the right, and in `whole` ones. Headings are folded between words, and within them where the
+    folded columns would be left with less than `FOLDED` characters each.
     """
     right = [column in numeric for column in columns]
     texts = [[_text(value) for value in row] for row in rows]
@@ -67,10 +72,15 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    kept = [n for n, column in enumerate(columns) if column in (*numeric, *whole)]
+    least = {n: _longest(row[n] for row in texts) for n in kept}
+    words = {n: max(least[n], _longest(columns[n].split())) for n in kept}
+    gaps = 2 * (len(columns) - 1)
+    roomy = sum(words.values()) + FOLDED * (len(columns) - len(kept)) + gaps <= console.width
     table = Table(box=None, pad_edge=False, header_style="bold")
     for n, column in enumerate(columns):
-        least = _longest(row[n] for row in texts) if column in (*numeric, *whole) else None
-        table.add_column(column, justify="right" if right[n] else "left", width=least, overflow="fold")
+        width = (words if roomy else least).get(n)
+        table.add_column(column, justify="right" if right[n] else "left", width=width, overflow="fold")
     for row in texts:
         table.add_row(*map(Text, row))
     _print(console, table)
@@ -101,9 +111,9 @@ def percent(share: float) -> str:
 
 @contextmanager
 def progress() -> Iterator[Advance]:
-    """Show a bar per model on a terminal; on a pipe, a line at the end of each."""
+    """Show a bar per model on a terminal; on a pipe, a line every half a minute and one at the end of each."""
     if not sys.stderr.isatty():
-        yield _line_progress
+        yield ProgressLines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -113,22 +123,68 @@ def progress() -> Iterator[Advance]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("images"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
+        rates: dict[str, Rate] = {}
 
         def advance(name: str, done: int, total: int, /) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
+                tasks[name] = bars.add_task(name, total=total, rate="")
+                rates[name] = Rate(done)
+            rate = rates[name].at(done)
+            bars.update(tasks[name], completed=done, rate=f"{rate:.1f}/s" if rate else "")
 
         yield advance
 
 
-def _line_progress(name: str, done: int, total: int, /) -> None:
-    if done == total:
-        say(f"{name}: {total} images")
+class Rate:
+    """Images a second since the first that was heard of: what was done before an interruption took no time now."""
+
+    def __init__(self, done: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first = done
+        self._clock = clock
+        self._begin = clock()
+
+    @property
+    def seconds(self) -> float:
+        """Time since then."""
+        return self._clock() - self._begin
+
+    def at(self, done: int) -> float | None:
+        """Return images a second once `done` are done; None if there is nothing to tell yet."""
+        seconds = self.seconds
+        return (done - self._first) / seconds if done > self._first and seconds > 0 else None
+
+
+class ProgressLines:
+    """Progress where nothing can be overwritten: a line now and then, with what is left."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rates: dict[str, Rate] = {}
+        self._said: dict[str, float] = {}
+
+    def __call__(self, name: str, done: int, total: int, /) -> None:
+        """Say how far `name` has come if it is at its end, or nothing was said for half a minute."""
+        now = self._clock()
+        known = self._rates.setdefault(name, Rate(done, self._clock))
+        rate = known.at(done)
+        if done == total:
+            say(f"{name}: {total} images" + (f" in {duration(known.seconds)}, {rate:.1f} images/s" if rate else ""))
+        elif now - self._said.setdefault(name, now) >= LINE_EVERY and rate:
+            self._said[name] = now
+            left = duration((total - done) / rate)
+            say(f"{name}: {done} of {total} images, {rate:.1f} images/s, {left} left")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `0:07`, `12:30` or `3:05:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _console() -> "Console | None":

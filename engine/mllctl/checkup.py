@@ -12,6 +12,7 @@ from mllctl.backends.sentence import is_exported
 from mllctl.errors import MllctlError
 from mllctl.hub import Hub, cache_folder
 from mllctl.hub.manifest import changed_files
+from mllctl.hub.writing import bare_models, cannot_grow
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def _check_labels(hub: Hub) -> Iterator[Finding]:
             reason = (
                 f"{model.missing} images and {model.unseen} nodes not seen yet" if model.labelled else "not labelled"
             )
-            yield Finding(f"label of {model.card.name}", False, f"{reason}; run `mllctl label {model.card.name}`")
+            bare = model.model in bare_models(hub.manifest)
+            cure = cannot_grow([model.card.name]) if bare else f"run `mllctl label {model.card.name}`"
+            yield Finding(f"label of {model.card.name}", False, f"{reason}; {cure}")
     complete = sum(model.state == "complete" for model in models)
     if complete:
         yield Finding("labels", True, f"{complete} of {len(models)} complete")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,34 @@ def test_a_checkpoint_of_ones_own_has_the_operations_of_its_architecture_and_no_
     assert (here.cached, here.size_bytes, here.license) == (True, 31, None)
 
 
+def test_folders_configurations_and_repositories_are_looked_for(hugging_face, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    weights = folder / "open_clip_model.safetensors"
+    sources = {f"local-dir:{folder}": 31, f"{folder}/open_clip_config.json,{weights}": 31, "hf-hub:org/name": 37}
+    cards = {source: replace(plain_card("a/b"), source=source) for source in sources}
+    assert {model_facts(card, tmp_path).cached for card in cards.values()} == {False}
+    weights.write_bytes(bytes(31))
+    (folder / "other.safetensors").write_bytes(bytes(3))
+    download(hugging_face, "org/name", "open_clip_model.safetensors", 37)
+    for source, card in cards.items():
+        facts = model_facts(card, tmp_path)
+        assert (facts.cached, facts.size_bytes, facts.license) == (True, sources[source], None)
+
+
+def test_files_of_classifiers_and_folders_of_sentence_transformers_are_looked_for(tmp_path):
+    (tmp_path / "0_CLIPModel").mkdir()
+    weights = tmp_path / "0_CLIPModel" / "model.safetensors"
+    sources = (f"conse:timm/resnet18@{weights},top=3", f"conse:onnx/{weights},labels=/a@b/c", f"st:{tmp_path}")
+    cards = [replace(plain_card("a/b"), source=source) for source in sources]
+    assert [model_facts(card, tmp_path).cached for card in cards] == [False] * 3
+    weights.write_bytes(bytes(41))
+    assert {(model_facts(card, tmp_path).cached, model_facts(card, tmp_path).size_bytes) for card in cards} == {
+        (True, 41)
+    }
+    assert model_facts(replace(plain_card("a/b"), source="st:clip-ViT-B-32"), tmp_path).cached is None
+
+
 def test_a_file_called_like_a_tag_is_not_taken_for_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("openai").write_bytes(bytes(5))
@@ -125,7 +154,9 @@ def test_the_table_holds_the_facts_of_the_paper():
     assert known["EVA02-E-14/laion2b_s4b_b115k"].gflops == 2311.42
     assert known["nllb-clip-base-siglip/v1"].gflops == 472.91
     papers = {name.partition("/")[0] for name, row in known.items() if "Table 6" in row.source}
-    assert len(papers) == 34
+    # Five more are those of the paper with QuickGELU, which costs what GELU does.
+    assert len(papers) == 34 + 5
+    assert known["RN50-quickgelu/openai"].gflops == known["RN50/openai"].gflops == 18.18
 
 
 def test_a_licence_is_told_only_where_its_source_is():

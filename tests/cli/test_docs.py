@@ -129,6 +129,7 @@ def check_keys(outcome, title, code=0):
         ("labelled", "model list", ()),
         ("labelled", "model show", ("fake/0",)),
         ("labelled", "model time", ("fake/0", "fake/1")),
+        ("labelled", "model lock", ()),
         ("labelled", "select", ("--class", "dog", "--class", "quantum", "--domain", "photo", "--cost", "params")),
         ("labelled", "sql", ("from precision limit 2",)),
         ("labelled", "doctor", ()),
@@ -184,6 +185,15 @@ def test_a_change_prints_the_documented_keys(run, hubs, photos):
     check_keys(run("hub", "compact", "fake/0", "--json"), "hub compact")
     check_keys(run("model", "remove", "fake/0", "--json"), "model remove")
     check_keys(run("hub", "upgrade", "--json"), "hub upgrade")
+
+
+def test_a_lock_that_does_not_hold_prints_the_documented_keys(run, hubs):
+    run("model", "lock", "--out", "models.lock", "--hub", hubs.labelled)
+    check_keys(
+        run("model", "lock", "--check", "models.lock", "--hub", hubs.unseen, "--json"),
+        "model lock, with --check",
+        code=1,
+    )
 
 
 def test_a_difference_between_generations_prints_the_documented_keys(run, hubs, tmp_path):

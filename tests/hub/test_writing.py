@@ -113,8 +113,8 @@ def test_a_sealed_hub_says_that_it_does_not_know_rather_than_name_a_wrong_winner
 
     assert winners() == [10, 9, 0]
     seal(small)
-    # The eight strongest rivals are kept, 2 to 9; what is behind them is not known.
-    assert winners() == [-1, 9, -1]
+    # The eight strongest rivals are kept, 2 to 9. Of those behind them it is known that they take an image, not which.
+    assert winners() == [-1, 9, 0]
 
 
 def test_a_second_writer_is_turned_away_while_another_process_writes(small):

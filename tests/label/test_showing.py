@@ -1,13 +1,17 @@
 """`label_model` on a real hub: what a model is shown, what is kept, and what ends in the hub."""
 
+import dataclasses
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from fakes import COLOURS, FakeModel, InterruptedModel, fake, hub_of_folders, paint_folder
 from mllctl import label_model
-from mllctl.errors import HubBusy, HubReadOnly, ModelNotLoadable, SourceUnreadable, StageMissing
+from mllctl.backends.devices import in_precision, precision_of
+from mllctl.errors import HubBusy, HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.graph import with_ancestors
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub, seal
@@ -28,7 +32,7 @@ def test_labelling_adds_a_complete_model_and_counts_its_hits(painted_copy):
     calls = []
     report = label_model(painted_copy, model, lambda done, count: calls.append((done, count)), batch=16)
     assert (report.model, report.images, report.shown, report.skipped) == ("fake/model", 40, 40, ())
-    assert calls == [(16, 40), (32, 40), (40, 40)]
+    assert calls == [(0, 40), (16, 40), (32, 40), (40, 40)]
     with Hub.open(painted_copy) as hub:
         stored = hub.model("fake/model")
         assert (stored.state, stored.labelled, stored.card) == ("complete", 40, model.card)
@@ -238,3 +242,126 @@ def test_two_processes_do_not_label_one_model_at_once(painted_copy):
             return super().encode_images(images)
 
     label_model(painted_copy, Nested("fake/model"))
+
+
+no_cuda_memory = partial(torch.OutOfMemoryError, "CUDA out of memory.")
+
+
+class Cramped(FakeModel):
+    """A fake model with memory for so many images and captions at once, and its own words for having no more."""
+
+    def __init__(self, *args, images=64, texts=256, error, **options):
+        super().__init__(*args, **options)
+        self._room = {"images": images, "texts": texts}
+        self._error = error
+        self.tried = []
+
+    def _fit(self, items, what):
+        self.tried.append((what, len(items)))
+        if len(items) > self._room[what]:
+            raise self._error()  # one that is kept would keep all it has passed through
+
+    def encode_images(self, images):
+        self._fit(images, "images")
+        return super().encode_images(images)
+
+    def encode_texts(self, texts):
+        self._fit(texts, "texts")
+        return super().encode_texts(texts)
+
+
+@pytest.mark.parametrize("error", [no_cuda_memory, MemoryError])
+def test_batches_are_halved_when_memory_runs_out_and_that_is_said_once(painted_copy, whole, error):
+    model = Cramped("fake/model", blur=0.9, images=5, texts=2, error=error)
+    said = []
+    report = label_model(painted_copy, model, batch=16, text_batch=4, say=said.append)
+    images = [size for what, size in model.tried if what == "images"]
+    assert images == [16, 8, 4, 4, 4, 4, *([4] * 4), *([4] * 2)]
+    assert [size for what, size in model.tried if what == "texts"] == [4, 2, 2, 1]
+    assert said == ["fake/model: no memory for 16 images at once; going on with batches of half"]
+    assert report.shown == 40
+    with Hub.open(whole) as one, Hub.open(painted_copy) as other:
+        assert label_tables(one) == label_tables(other)
+
+
+def test_a_model_without_memory_for_one_image_is_refused_with_a_cure(painted_copy):
+    model = Cramped("fake/model", images=0, error=no_cuda_memory)
+    with pytest.raises(ModelNotLoadable, match="no memory for even one image; free some, or give --device cpu"):
+        label_model(painted_copy, model, batch=4)
+    assert [size for _, size in model.tried] == [4, 2, 1]
+
+
+def test_other_errors_of_a_model_are_not_taken_for_lack_of_memory(painted_copy):
+    model = Cramped("fake/model", images=0, error=partial(RuntimeError, "shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        label_model(painted_copy, model)
+    assert len(model.tried) == 1
+
+
+class Watching(FakeModel):
+    """Remembers the batches it was shown."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.batches = []
+
+    def encode_images(self, images):
+        self.batches.append([image.tobytes() for image in images])
+        return super().encode_images(images)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_batches_hold_the_same_images_whatever_the_workers(painted, tmp_path, workers):
+    models = []
+    for name, count in (("one", 2), ("other", workers)):
+        hub = shutil.copytree(painted.hub, tmp_path / name)
+        models.append(Watching("fake/model"))
+        label_model(hub, models[-1], batch=7, workers=count)
+    assert models[0].batches == models[1].batches
+    assert [len(batch) for batch in models[0].batches] == [7] * 5 + [5]
+
+
+def test_another_model_of_a_known_name_is_refused_and_the_label_stays(labelled, labelled_copy):
+    known = labelled.models[0]
+    other = FakeModel("fake/0", seed=77)
+    other.card = dataclasses.replace(other.card, source="elsewhere/0")
+    with pytest.raises(InvalidTask, match="another model of the name fake/0, from fake/0; rename the file or folder"):
+        label_model(labelled_copy, other)
+    assert other.shown == 0
+    moved = fake(0)
+    moved.card = dataclasses.replace(moved.card, source="elsewhere/0")
+    assert label_model(labelled_copy, moved).shown == 0
+    with Hub.open(labelled_copy) as hub:
+        assert hub.model("fake/0").card.fingerprint == known.card.fingerprint
+        assert hub.model("fake/0").card.source == "elsewhere/0"
+
+
+def test_a_label_of_another_precision_is_refused_and_stays(labelled_copy):
+    model = in_precision(FakeModel("fake/0", seed=5, blur=0.5), "bfloat16", "cpu")
+    with pytest.raises(InvalidTask, match="fake/0 is labelled in float32, which does not mix with bfloat16"):
+        label_model(labelled_copy, model)
+    with Hub.open(labelled_copy) as hub:
+        assert (hub.model("fake/0").state, hub.model("fake/0").card) == ("complete", fake(0).card)
+
+
+def test_a_model_without_label_is_labelled_in_any_precision_and_grows_in_it(painted_copy, tmp_path, nouns):
+    inner = FakeModel("fake/model")
+    half = in_precision(inner, "bfloat16", "cpu")
+    with change_hub(painted_copy) as change:
+        change.add_model(inner.card)
+    label_model(painted_copy, half)
+    with Hub.open(painted_copy) as hub:
+        assert hub.model("fake/model").card == half.card
+        assert precision_of(hub.model("fake/model").card) == "bfloat16"
+    grow(painted_copy, paint_folder(tmp_path / "new", ["dog.n.01"], 3, seed=9), "photo", nouns)
+    with pytest.raises(InvalidTask, match="give --precision bfloat16, or first `mllctl model remove fake/model`"):
+        label_model(painted_copy, inner)
+    assert label_model(painted_copy, half).shown == 3
+
+
+def test_work_of_another_precision_in_staging_is_not_taken_up(painted_copy):
+    half = in_precision(InterruptedModel("fake/model", after=20), "bfloat16", "cpu")
+    with pytest.raises(KeyboardInterrupt):
+        label_model(painted_copy, half, batch=1)
+    model = FakeModel("fake/model", blur=0.3)
+    assert label_model(painted_copy, model).shown == 40

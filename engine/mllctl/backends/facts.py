@@ -10,21 +10,20 @@ open_clip has its weights stands in `models.csv` too.
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import mllctl_data
 from mllctl.backends import towers
+from mllctl.backends.hugging_face import TOKENIZER_FILES, WEIGHT_FILES, cached_file, weight_names
 from mllctl.backends.latency import known_latency
+from mllctl.backends.names import find_checkpoints, split_source
 from mllctl.backends.protocol import ModelCard
 from mllctl.errors import ModelNotLoadable
 
 FLOAT32 = 4  # bytes: what a parameter takes once it is loaded, and in most checkpoints
-
-# What open_clip looks for, in this order, in a repository of which its table names no file.
-_WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json")
 
 
 @dataclass(frozen=True)
@@ -53,22 +52,56 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A row of `models.csv`.
+    """A row of `models.csv`; None is unknown.
 
     Attributes:
         model: `arch/weights`.
-        gflops, license: as in `ModelFacts`.
-        weights: Hugging Face repository from which open_clip loads them, with a slash and perhaps a file behind it.
+        parameters, gflops, license: as in `ModelFacts`.
+        image_size: side of the square the model sees, in pixels.
+        context_length: tokens of the longest text.
+        embedding_width: d.
+        imagenet_top1: zero-shot accuracy as published, in [0, 1].
+        weights: Hugging Face repository from which open_clip loads them, with a slash and perhaps a file behind it;
+            empty for models of the demo.
         tokenizer: Hugging Face repository of the tokenizer; empty where open_clip brings it.
-        source: where operations and licence are from.
+        instead: the name to be used instead, where the weights want another activation than `arch` has; or empty.
+        source: where operations, accuracy and licence are from.
     """
 
     model: str
+    parameters: int | None
     gflops: float | None
     license: str | None
+    image_size: int | None
+    context_length: int | None
+    embedding_width: int | None
+    imagenet_top1: float | None
     weights: str
     tokenizer: str
+    instead: str
     source: str
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> "KnownModel":
+        """Read a row; what is empty is not known."""
+
+        def count(column: str) -> int | None:
+            return int(row[column]) if row[column] else None
+
+        return cls(
+            model=row["model"],
+            parameters=count("parameters"),
+            gflops=float(row["gflops"]) if row["gflops"] else None,
+            license=row["license"] or None,
+            image_size=count("image_size"),
+            context_length=count("context_length"),
+            embedding_width=count("embedding_width"),
+            imagenet_top1=float(row["imagenet_top1"]) if row["imagenet_top1"] else None,
+            weights=row["weights"],
+            tokenizer=row["tokenizer"],
+            instead=row["instead"],
+            source=row["source"],
+        )
 
 
 def model_facts(card: ModelCard, cache: Path) -> ModelFacts:
@@ -92,21 +125,25 @@ def model_facts(card: ModelCard, cache: Path) -> ModelFacts:
     )
 
 
+def pretrained_facts(known: KnownModel) -> ModelFacts:
+    """Gather what is known of a pretrained model that is in no hub; its latency is not."""
+    file = _downloaded(known.weights)
+    size = None if known.parameters is None else FLOAT32 * known.parameters
+    return ModelFacts(
+        parameters=known.parameters,
+        gflops=known.gflops,
+        size_bytes=file.stat().st_size if file else size,
+        license=known.license,
+        cached=file is not None and _has_tokenizer(known),
+        size_estimated=file is None,
+    )
+
+
 @cache
 def known_models() -> dict[str, KnownModel]:
     """Return the rows of `models.csv` by model."""
     with mllctl_data.path("models.csv").open(encoding="utf-8", newline="") as file:
-        rows = [
-            KnownModel(
-                row["model"],
-                float(row["gflops"]) if row["gflops"] else None,
-                row["license"] or None,
-                row["weights"],
-                row["tokenizer"],
-                row["source"],
-            )
-            for row in csv.DictReader(file)
-        ]
+        rows = [KnownModel.from_row(row) for row in csv.DictReader(file)]
     return {row.model: row for row in rows}
 
 
@@ -121,15 +158,26 @@ def _operations(card: ModelCard, known: KnownModel | None) -> float | None:
 
 def _own_checkpoint(source: str) -> Path | None:
     """Return the path in a source like `ViT-B-32//weights/mine.safetensors`; open_clip looks for a tag first."""
-    path = Path(source.partition("/")[2])
-    named = source not in known_models() and (len(path.parts) > 1 or path.is_file())
+    try:
+        read = split_source(source)
+    except ModelNotLoadable:
+        return None
+    if read.kind == "config":
+        return Path(read.second)
+    if read.kind == "conse":
+        library, _, place = read.first.partition(",")[0].partition("/")
+        return Path(place if library == "onnx" else place.partition("@")[2])
+    if read.kind == "local-dir":
+        return next(iter(find_checkpoints(Path(read.first))), Path(read.first) / WEIGHT_FILES[0])
+    path = Path(read.second)
+    named = read.kind == "open_clip" and source not in known_models() and (len(path.parts) > 1 or path.is_file())
     return path if named else None
 
 
 def _has_tokenizer(known: KnownModel | None) -> bool:
     if known is None or not known.tokenizer:
         return True
-    return _in_hugging_face(known.tokenizer, _TOKENIZER_FILES) is not None
+    return cached_file(known.tokenizer, TOKENIZER_FILES) is not None
 
 
 def _find_weights(source: str) -> list[Path] | None:
@@ -139,9 +187,15 @@ def _find_weights(source: str) -> list[Path] | None:
     own = _own_checkpoint(source)
     if own is not None:
         return [own] if own.is_file() else []
-    if source not in known_models():
+    if source.startswith("st:/"):
+        return sorted(Path(source.removeprefix("st:")).rglob("*.safetensors"))
+    if source.startswith("hf-hub:"):
+        weights = f"{source.removeprefix('hf-hub:')}/"
+    elif source in known_models():
+        weights = known_models()[source].weights
+    else:
         return None
-    file = _downloaded(known_models()[source].weights)
+    file = _downloaded(weights)
     return [file] if file else []
 
 
@@ -157,15 +211,4 @@ def _demo_files(name: str) -> list[Path]:
 def _downloaded(weights: str) -> Path | None:
     """Return the file that open_clip would load, or None if it would have to download it."""
     repository, _, name = weights.rpartition("/")
-    # It prefers safetensors wherever there are some.
-    names = (f"{name.rpartition('.')[0]}.safetensors", name) if name else _WEIGHT_FILES
-    return _in_hugging_face(repository, names)
-
-
-def _in_hugging_face(repository: str, names: tuple[str, ...]) -> Path | None:
-    """Return the first of some files of a repository that is in Hugging Face's cache."""
-    # Imported here: it takes 0.2 s, and demo models do without.
-    from huggingface_hub import try_to_load_from_cache
-
-    found = (try_to_load_from_cache(repository, name) for name in names)
-    return next((Path(file) for file in found if isinstance(file, str)), None)
+    return cached_file(repository, weight_names(name))

@@ -40,7 +40,7 @@ class ModelCard:
 
     Attributes:
         name: key in the hub, `arch/weights`.
-        kind: `open_clip` or `conse`.
+        kind: `open_clip`, `conse`, `sentence_transformers`, or what a plugin calls its own.
         fingerprint: SHA-256 over the weights that were loaded.
         parameters: number of weights.
         image_size: side of the square the model sees, in pixels.
@@ -49,7 +49,7 @@ class ModelCard:
         logit_bias: added after scaling; 0 where the model has none.
         preprocess: the image transform, in words that change when it changes.
         tokenizer: the tokenizer, likewise.
-        libraries: versions that made the embeddings, such as `{"torch": "2.14.1"}`.
+        libraries: versions that made the embeddings, such as `{"torch": "2.14.1"}`; `canary` keeps one there, too.
         source: what `model add` was given, so that it can be loaded again.
     """
 

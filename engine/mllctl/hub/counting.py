@@ -177,13 +177,21 @@ class Counting:
                 winner[n] = node
 
     def _winners_among_first(self, model: int, nodes: Int) -> Winners:
-        query = """
+        """Masks say which images were taken, the few rivals that are listed by whom, if it was one of them."""
+        query = f"""
+                WITH lost AS (
+                         SELECT block, bit_or(mask) AS mask
+                           FROM rival_mask
+                          WHERE model = $model AND node IN ({CHOSEN}) AND rival IN ({CHOSEN})
+                       GROUP BY block)
               SELECT l.image, i.node AS truth, b.domain,
-                     coalesce(list_filter(l.rivals, lambda r: list_contains($nodes::UINTEGER[], r))[1]::BIGINT,
-                              CASE WHEN l.rank = len(l.rivals) THEN i.node ELSE -1 END) AS winner
+                     CASE WHEN coalesce(lost.mask, 0::UBIGINT) >> i.bit & 1 = 0 THEN i.node::BIGINT
+                          ELSE coalesce(list_filter(l.rivals, lambda r: list_contains($nodes::UINTEGER[], r))[1], -1)
+                     END AS winner
                 FROM image_label l
                 JOIN image i USING (image)
                 JOIN block b USING (block)
+                LEFT JOIN lost USING (block)
                WHERE l.model = $model AND list_contains($nodes::UINTEGER[], i.node)
             ORDER BY l.image
         """

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
+from mllctl.backends.canary import versions_of
 from mllctl.backends.protocol import ModelCard
 from mllctl.hub.records import ImageRows, LabelInput, LabelState, Masks, Ordinals
 from mllctl.kernels.arrays import AnyArray, Bool, Int
@@ -68,7 +69,7 @@ class LabelWriter(AbstractContextManager["LabelWriter"]):
             "fingerprint": card.fingerprint,
             "preprocess": card.preprocess,
             "tokenizer": card.tokenizer,
-            "libraries": json.dumps(card.libraries, sort_keys=True),
+            "libraries": json.dumps(versions_of(card), sort_keys=True),
         }
         self._insert("label_made", {name: [value] for name, value in made.items()})
         self._insert("label_node", {"node": given.nodes})

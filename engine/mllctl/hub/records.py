@@ -229,8 +229,8 @@ class Winners:
 
     Attributes:
         image, truth, domain: ordinals, shape (i,).
-        winner: node; the truth itself where no other takes the image, -1 where a hub without embeddings that keeps
-            only the first rivals does not know, shape (i,).
+        winner: node; the truth itself where no other takes the image, -1 where one does and a hub that keeps only
+            the first rivals does not know which, shape (i,).
     """
 
     image: NDArray[np.int64]

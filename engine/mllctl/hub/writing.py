@@ -11,7 +11,7 @@ One process at a time may hold a change; readers never wait.
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from mllctl.backends.protocol import Float32, ModelCard
 from mllctl.captions import node_caption
-from mllctl.errors import HubBusy, HubDamaged, HubReadOnly, NotInHub
+from mllctl.errors import HubBusy, HubDamaged, HubError, HubReadOnly, NotInHub
 from mllctl.graph import Graph
 from mllctl.hub.features import Float16, write_features
 from mllctl.hub.manifest import (
@@ -48,6 +48,13 @@ from mllctl.wordnet import Synset
 
 BLOCK_BITS = 64
 AnyFile = TypeVar("AnyFile", bound=HubFile)
+# Fields of a manifest -> folder and ending of their files.
+PLACES = {
+    "labels": "labels/.duckdb",
+    "orders": "labels/.arrow",
+    "image_features": "features/-image.arrow",
+    "caption_features": "features/-caption.arrow",
+}
 
 
 @contextmanager
@@ -198,7 +205,11 @@ class HubChange:
         return len(rows)
 
     def remove_images(self, images: Sequence[int]) -> None:
-        """Take images out: their bits die and are never given out again."""
+        """Take images out: their bits die and are never given out again.
+
+        Raises:
+            HubError: if a node loses its last image, and a label was imported without the embeddings to follow that.
+        """
         gone = {"images": list(images)}
         self._run(
             """
@@ -209,6 +220,23 @@ class HubChange:
             """,
             gone,
         )
+        bare = self._bare_models()
+        if bare:
+            lost = self._run(
+                """
+                  SELECT node, synset
+                    FROM node
+                   WHERE node IN (SELECT node FROM image WHERE image IN (SELECT unnest($images)))
+                     AND node NOT IN (SELECT node FROM block WHERE live <> 0)
+                ORDER BY node
+                """,
+                gone,
+            )
+            stuck = self._comparing(bare, {node for node, _ in lost})
+            if stuck:
+                last = next(synset for node, synset in lost if node in stuck[min(stuck)])
+                reason = cannot_grow(self._names(stuck))
+                raise HubError(f"these are the last images of {last!r}, and {reason}", self.path)
         self._run("DELETE FROM image WHERE image IN (SELECT unnest($images))", gone)
 
     # -- the graph and its index -------------------------------------------------------------------
@@ -289,7 +317,12 @@ class HubChange:
             model: ordinal.
             folder: where it lies.
             whole: whether it takes the place of any label the model had, or is one more part of it.
+
+        Raises:
+            HubError: if it is one more part of a label that was imported without its embeddings.
         """
+        if not whole:
+            self._refuse_bare(model)
         stem = f"labels/{model:06d}-{self._new.generation:06d}"
         for field, source, suffix in (("labels", LABEL, "duckdb"), ("orders", ORDER, "arrow")):
             (folder / source).replace(self._staged(f"{stem}.{suffix}"))
@@ -305,7 +338,11 @@ class HubChange:
             kind: `image` or `caption`.
             parts: ordinals of images or nodes, and their vectors, shape (n, d).
             whole: whether they take the place of those it had, or are added to them.
+
+        Raises:
+            HubError: if the model's label was imported without the embeddings that it was made from.
         """
+        self._refuse_bare(model)
         name = f"features/{model:06d}-{self._new.generation:06d}-{kind}.arrow"
         write_features(self._staged(name), parts)
         self._put(f"{kind}_features", ModelFile(name, 0, "", model), whole=whole)
@@ -319,6 +356,57 @@ class HubChange:
     def reserve(self, kind: str, following: int) -> None:
         """See to it that no ordinal below `following` is given out, `kind` being a row of `counter`."""
         self._set_counter(kind, max(following, self._counter(kind)))
+
+    # -- what another hub has made -----------------------------------------------------------------
+
+    def fill(self, tables: Mapping[str, pa.Table]) -> None:
+        """Take the whole catalog of another hub, ordinals and all; this one must be empty.
+
+        Args:
+            tables: all of `CATALOG_TABLES`.
+        """
+        for name in CATALOG_TABLES:
+            if name != "counter":
+                self._insert(name, tables[name], by_name=True)
+        self._reserve_as(tables, ("model", "image", "block"))
+
+    def reserve_places(self, tables: Mapping[str, pa.Table]) -> None:
+        """See to it that no place another hub has given out is given to an image here: its labels may speak of it.
+
+        Args:
+            tables: `counter` and `block` of that hub, whose live images are those of this one.
+        """
+        self._reserve_as(tables, ("image", "block"))
+        self._db.register("incoming", tables["block"])
+        self._run(
+            """
+            UPDATE block SET used = i.used
+              FROM incoming i
+             WHERE i.block = block.block AND i.used > block.used
+            """
+        )
+        self._db.unregister("incoming")
+
+    def put_files(self, model: int, files: Mapping[str, Sequence[Path]]) -> None:
+        """Move in the label, and what goes with it, that another hub has of a model which has none here.
+
+        Args:
+            model: ordinal here.
+            files: names of the manifest's fields -> files, by age.
+        """
+        for field, sources in files.items():
+            folder, _, ending = PLACES[field].partition("/")
+            for part, source in enumerate(sources):
+                later = f"-{part}" if part else ""
+                name = f"{folder}/{model:06d}-{self._new.generation:06d}{later}{ending}"
+                source.replace(self._staged(name))
+                self._put(field, ModelFile(name, 0, "", model), whole=part == 0)
+
+    def put_index(self, source: Path, made: IndexFile) -> None:
+        """Move in the caption index of another hub that has the same nodes and domains."""
+        name = f"nodes-{self._new.generation:06d}.faiss"
+        source.replace(self._staged(name))
+        self._new = replace(self._new, index=replace(made, path=name))
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -379,12 +467,56 @@ class HubChange:
         """Execute to the end: DuckDB allows nothing else on a connection while rows are outstanding."""
         return self._db.execute(query, values).fetchall()
 
-    def _insert(self, table: str, rows: pa.Table, on_conflict: str = "") -> None:
+    def _insert(self, table: str, rows: pa.Table, on_conflict: str = "", *, by_name: bool = False) -> None:
         """Insert an Arrow table in one statement: about 40 times faster than executemany."""
         self._db.register("incoming", rows)
         clause = f"ON CONFLICT {on_conflict}" if on_conflict else ""
-        self._run(f"INSERT INTO {table} SELECT * FROM incoming {clause}")
+        self._run(f"INSERT INTO {table} {'BY NAME' if by_name else ''} SELECT * FROM incoming {clause}")
         self._db.unregister("incoming")
+
+    def _reserve_as(self, tables: Mapping[str, pa.Table], kinds: Sequence[str]) -> None:
+        for row in tables["counter"].to_pylist():
+            if row["kind"] in kinds:
+                self.reserve(row["kind"], row["next"])
+
+    def _bare_models(self) -> set[int]:
+        """Return the models that had a label without embeddings before this change, and still have it."""
+        return bare_models(self._old) & {file.model for file in self._new.labels}
+
+    def _refuse_bare(self, model: int) -> None:
+        if model in self._bare_models():
+            raise HubError(cannot_grow(self._names([model])), self.path)
+
+    def _comparing(self, models: Collection[int], nodes: Collection[int]) -> dict[int, set[int]]:
+        """Return the models in whose labels any of `nodes` compete: model -> which of them."""
+        found: dict[int, set[int]] = {}
+        if not nodes:
+            return found
+        with duckdb.connect(":memory:") as db:
+            for file in self._old.labels:
+                if file.model in models:
+                    db.execute(f"ATTACH {quoted(self.path / file.path)} AS label (READ_ONLY)")
+                    competing = {node for (node,) in db.execute("SELECT node FROM label.label_node").fetchall()}
+                    db.execute("DETACH label")
+                    # Of several parts the last says which nodes compete.
+                    found[file.model] = competing & set(nodes)
+        return {model: some for model, some in found.items() if some}
+
+    def _names(self, models: Iterable[int]) -> list[str]:
+        query = "SELECT name FROM model WHERE model IN (SELECT unnest($models)) ORDER BY model"
+        return [name for (name,) in self._run(query, {"models": list(models)})]
+
+
+def bare_models(manifest: Manifest) -> set[int]:
+    """Return the models whose label is there and whose embeddings are not: it was imported, and cannot grow."""
+    return {file.model for file in manifest.labels} - {file.model for file in manifest.image_features}
+
+
+def cannot_grow(names: Sequence[str]) -> str:
+    """Say of bare models, at least one, why their labels stay as they are, and what to type."""
+    others = f" (and of {len(names) - 1} more)" if len(names) > 1 else ""
+    cure = f"`mllctl model remove {names[0]}`, and label it again where its images are"
+    return f"the label of {names[0]}{others} was imported without its embeddings and stays as it is; {cure}"
 
 
 def restore_hub(path: Path, generation: int) -> Manifest:

@@ -1,7 +1,9 @@
 """Label models: show them every sample image of a hub and keep who beats the true node.
 
     showing    model + images + captions -> float16 embeddings, kept in the hub
+    feeding    pictures decoded ahead of the model
     growing    embeddings -> what changes in the label: new images, nodes that came or went, or all of it
+    planning   what a labelling will cost, from what is known without loading a model
 
 A label is a pure function of the embeddings. What a model has seen it is never shown again, and a label that is there
 is added to, not made again: each change of the hub costs what it changes.

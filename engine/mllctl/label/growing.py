@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mllctl.backends.protocol import ModelCard
-from mllctl.errors import HubReadOnly
+from mllctl.errors import HubError, HubReadOnly
 from mllctl.hub import Features, Hub, LabelInput, LabelState, StoredModel
 from mllctl.hub.parts import RUNNERS_UP, LabelWriter
-from mllctl.hub.writing import change_hub
+from mllctl.hub.writing import bare_models, cannot_grow, change_hub
 from mllctl.kernels.arrays import Bool
 from mllctl.kernels.order import Likely, NodeVectors, Order, order_nodes
 
@@ -200,6 +200,7 @@ def compact_labels(path: Path, names: Sequence[str] | None = None) -> list[str]:
 
     Raises:
         HubReadOnly, HubBusy, NotInHub: as their names say.
+        HubError: if a label was imported without its embeddings.
     """
     with Hub.open(path) as hub:
         if hub.manifest.read_only:
@@ -207,6 +208,9 @@ def compact_labels(path: Path, names: Sequence[str] | None = None) -> list[str]:
         chosen = [hub.model(name) for name in names] if names is not None else hub.models()
         if names is None:
             chosen = [model for model in chosen if len(hub.label_files(model.model)) > 1]
+        bare = [model.card.name for model in chosen if model.model in bare_models(hub.manifest)]
+        if bare:
+            raise HubError(cannot_grow(bare), path)
     for model in chosen:
         _compact(path, model.card.name)
     return [model.card.name for model in chosen]

@@ -1,16 +1,16 @@
 """Show a model the sample images and captions of a hub, and commit its label.
 
-    images ── model.encode_images ──┐
-                                    ├─ float16 embeddings ── growing.write_part ── commit
-    captions ─ model.encode_texts ──┘
+    images ── feeding ── model.encode_images ──┐
+                                               ├─ float16 embeddings ── growing.write_part ── commit
+    captions ─────────── model.encode_texts ───┘
 
 Embeddings are kept: what a model has seen it is never shown again. Work in progress waits in the
 hub's `staging/` and is taken up by the same call after an interruption.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,18 +18,23 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from PIL.Image import Image
 
+from mllctl.backends.devices import is_out_of_memory, precision_of, release_memory
 from mllctl.backends.protocol import Float32, ModelCard, VisionLanguageModel
-from mllctl.errors import HubBusy, HubReadOnly, ModelNotLoadable, SourceUnreadable, StageMissing
-from mllctl.hub import Features, Hub, LabelInput
+from mllctl.errors import HubBusy, HubError, HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable, StageMissing
+from mllctl.hub import Features, Hub, LabelInput, StoredModel
 from mllctl.hub.features import Float16, map_batches, write_features
-from mllctl.hub.writing import change_hub
-from mllctl.images import Skipped, open_image
+from mllctl.hub.writing import bare_models, cannot_grow, change_hub
+from mllctl.images import Skipped
 from mllctl.kernels.order import Likely
+from mllctl.label.feeding import WORKERS, Picture, picture_batches
 from mllctl.label.growing import WRITER_WAIT, Label, write_part
 
 Item = TypeVar("Item")
 Progress = Callable[[int, int], None]  # (images done, images in all)
+Say = Callable[[str], None]
 
 BATCH = 64
 BATCHES_PER_PART = 16  # embeddings are put down every 1,024 images; at most that many are lost
@@ -61,33 +66,49 @@ def label_model(
     progress: Progress | None = None,
     batch: int = BATCH,
     likely: Likely | None = None,
+    *,
+    text_batch: int = TEXT_BATCH,
+    workers: int = WORKERS,
+    say: Say | None = None,
 ) -> LabelReport:
     """Label `model` on the hub at `path`, adding it to the hub if it is new, and commit.
 
-    What the label has already is kept: the cost is that of the images and nodes that are new.
+    What the label has already is kept: the cost is that of the images and nodes that are new. Where memory does not
+    suffice, batches are halved from there on.
 
     Args:
         path: the hub's folder.
         model: anything that keeps the protocol.
-        progress: called after each batch.
+        progress: called before the first batch and after each.
         batch: images handed to the model at once.
         likely: where images are compared with nodes, such as `backends.comparison.likely_on("cuda")`; NumPy when None.
+        text_batch: captions handed to the model at once.
+        workers: threads that decode images ahead of the model; batches are the same whatever their number.
+        say: told once if batches had to be halved.
 
     Raises:
         StageMissing: if the hub has no images, or nodes that `graph build` has not seen.
         HubReadOnly: on the bundled demo hub.
         SourceUnreadable: if not one image can be read.
+        InvalidTask: if the hub has a label of this name, of another model or in another precision.
+        HubError: if its label was imported without its embeddings, and there are images or nodes that it lacks.
+        ModelNotLoadable: if not even one image fits into memory, or what comes out is not numbers.
     """
     with Hub.open(path) as hub:
-        given = _label_input(hub)
-    staging = path / "staging" / f"label-{model.card.identity[:16]}"
+        given = label_input(hub)
+        check_known(hub.models(), model.card)
+        if is_settled(hub, model.card):
+            stored = hub.model(model.card.name)
+            return LabelReport(stored.card.name, len(given.images), 0, (), hub.overall_hits(stored.model))
+    staging = staging_of(path, model.card)
     staging.mkdir(parents=True, exist_ok=True)
+    gently = _Gently(model, batch, text_batch, say)
     with _hold(staging, path):
-        report = _show(path, model, given, staging, progress, batch)
+        report = _show(path, gently, given, staging, progress, workers)
         while not _commit(path, model, given, staging, likely):
             # Another process has changed what the label was made for; no image need be shown again.
             with Hub.open(path) as hub:
-                given = _label_input(hub)
+                given = label_input(hub)
         shutil.rmtree(staging)
     with Hub.open(path) as hub:
         return replace(report, hits=hub.overall_hits(hub.model(model.card.name).model))
@@ -95,35 +116,47 @@ def label_model(
 
 def _show(
     path: Path,
-    model: VisionLanguageModel,
+    gently: "_Gently",
     given: LabelInput,
     staging: Path,
     progress: Progress | None,
-    batch: int,
+    workers: int,
 ) -> LabelReport:
     """Show the model what neither the hub nor `staging` has embeddings of, and put them down there."""
     with Hub.open(path) as hub:
-        images, captions = _stored(hub, model.card)
-        known = images.held(given.images) | _staged(staging, "image").held(given.images)
-        named = captions.held(given.nodes) | _staged(staging, "caption").held(given.nodes)
+        known, named = embedded(hub, gently.model.card, given, staging)
     # In the order of blocks, whatever their nodes: a batch decides the last bits of an embedding.
     todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not known[row]]
-    skipped: list[Skipped] = []
-    done = len(given.images) - len(todo)
-    for part in _in_parts(todo, batch * BATCHES_PER_PART):
-        fresh: dict[int, Float16] = {}
-        for few in _in_parts(part, batch):
-            fresh.update(_encode_images(model, given, few, skipped))
-            done += len(few)
-            if progress:
-                progress(done, len(given.images))
-        _put_down(staging, "image", fresh)
+    unnamed = np.flatnonzero(~named).tolist()
+    skipped = _show_images(gently, given, todo, staging, progress, workers)
     if todo and len(skipped) == len(todo) and not known.any():
         raise SourceUnreadable(skipped[0].path, f"{skipped[0].reason}; no image of the hub can be read")
-    for few in _in_parts(np.flatnonzero(~named).tolist(), TEXT_BATCH):
-        vectors = _rounded(model, model.encode_texts([given.captions[n] for n in few]))
+    for few in _in_parts(unnamed, gently.text_batch):
+        vectors = gently.encode_texts([given.captions[n] for n in few])
         _put_down(staging, "caption", dict(zip(given.nodes[few].tolist(), vectors, strict=True)))
-    return LabelReport(model.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0)
+    return LabelReport(gently.model.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0)
+
+
+def _show_images(
+    gently: "_Gently", given: LabelInput, todo: list[int], staging: Path, progress: Progress | None, workers: int
+) -> list[Skipped]:
+    """Show the model these images, put down what it makes of them, and return those that cannot be read."""
+    skipped: list[Skipped] = []
+    fresh: dict[int, Float16] = {}
+    done, total = len(given.images) - len(todo), len(given.images)
+    if progress and todo:
+        progress(done, total)
+    rows = list(_in_parts(todo, gently.batch))
+    with closing(picture_batches([given.uris[row] for row in todo], gently.batch, workers)) as batches:
+        for number, (few, pictures) in enumerate(zip(rows, batches, strict=True), start=1):
+            fresh.update(_encode_images(gently, given.images[few].tolist(), pictures, skipped))
+            done += len(few)
+            if progress:
+                progress(done, total)
+            if number % BATCHES_PER_PART == 0 or number == len(rows):
+                _put_down(staging, "image", fresh)
+                fresh = {}
+    return skipped
 
 
 def _commit(path: Path, model: VisionLanguageModel, given: LabelInput, staging: Path, likely: Likely | None) -> bool:
@@ -141,6 +174,7 @@ def _commit(path: Path, model: VisionLanguageModel, given: LabelInput, staging: 
         grown = write_part(staging / "part", seen, model.card, label, images, captions, near, likely)
     with change_hub(path, f"label {model.card.name}", WRITER_WAIT) as change:
         with Hub.open(path) as hub:
+            check_known(hub.models(), model.card)
             known = _known(hub, model.card)
             if known is not None and hub.label_files(known) != read:
                 return False
@@ -158,10 +192,124 @@ def _commit(path: Path, model: VisionLanguageModel, given: LabelInput, staging: 
     return True
 
 
+def check_known(stored: Sequence[StoredModel], card: ModelCard) -> None:
+    """Refuse a model that would take the place of another one's label.
+
+    A key in the hub is made of names of files and folders, which two models may share. Other weights from where the
+    known ones came are a renewal: that label goes. Without labels nothing is lost: then the card is only renewed.
+
+    Raises:
+        InvalidTask: if a model of this name has a label, and came from elsewhere or computed in another precision.
+    """
+    for known in (model.card for model in stored if model.card.name == card.name and model.state != "none"):
+        if known.source != card.source and known.fingerprint != card.fingerprint:
+            cure = f"rename the file or folder, or first `mllctl model remove {card.name}`"
+            raise InvalidTask(f"the hub has another model of the name {card.name}, from {known.source}; {cure}")
+        had = precision_of(known)
+        if had != precision_of(card):
+            cure = f"give --precision {had}, or first `mllctl model remove {card.name}`"
+            raise InvalidTask(f"{card.name} is labelled in {had}, which does not mix with {precision_of(card)}; {cure}")
+
+
+def is_settled(hub: Hub, card: ModelCard) -> bool:
+    """Say whether nothing can be added to this very model's label, which was imported without its embeddings.
+
+    Raises:
+        HubError: if there is something to add.
+    """
+    if _known(hub, card) not in bare_models(hub.manifest):
+        return False
+    if hub.model(card.name).state != "complete":
+        raise HubError(cannot_grow([card.name]), hub.path)
+    return True
+
+
+# -- the model ----------------------------------------------------------------------------------------
+
+
+class _Gently:
+    """Hands things to a model in smaller batches once memory ran out."""
+
+    def __init__(self, model: VisionLanguageModel, batch: int, text_batch: int, say: Say | None) -> None:
+        self.model = model
+        self.batch = batch
+        self.text_batch = text_batch
+        self._image_limit, self._text_limit = batch, text_batch
+        self._say = say
+
+    def encode_images(self, pictures: Sequence[Image]) -> Float16:
+        """Return float16 embeddings, shape (i, d)."""
+        parts, self._image_limit = self._encode(self.model.encode_images, pictures, self._image_limit, "images")
+        return parts
+
+    def encode_texts(self, texts: Sequence[str]) -> Float16:
+        """Return float16 embeddings, shape (n, d)."""
+        parts, self._text_limit = self._encode(self.model.encode_texts, texts, self._text_limit, "captions")
+        return parts
+
+    def _encode(
+        self, encode: Callable[[Sequence[Item]], Float32], items: Sequence[Item], limit: int, what: str
+    ) -> tuple[Float16, int]:
+        """Encode at most `limit` at a time, and return with the embeddings the limit that held."""
+        parts: list[Float16] = []
+        done = 0
+        while done < len(items):
+            few = items[done : done + limit]
+            vectors = _or_none(encode, few)
+            if vectors is None:
+                limit = self._halve(len(few), what)
+                continue
+            parts.append(_rounded(self.model, vectors))
+            done += len(few)
+        return np.concatenate(parts), limit
+
+    def _halve(self, tried: int, what: str) -> int:
+        """Return half of what was too much."""
+        release_memory()
+        if tried == 1:
+            raise ModelNotLoadable(
+                self.model.card.name, "there is no memory for even one image; free some, or give --device cpu"
+            )
+        if self._say:
+            self._say(f"{self.model.card.name}: no memory for {tried} {what} at once; going on with batches of half")
+            self._say = None
+        return tried // 2
+
+
+def _or_none(encode: Callable[[Sequence[Item]], Float32], items: Sequence[Item]) -> Float32 | None:
+    """Encode, or return None for lack of memory; the error goes, and with it the tensors its frames hold."""
+    try:
+        return encode(items)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
 # -- embeddings ---------------------------------------------------------------------------------------
 
 
-def _label_input(hub: Hub) -> LabelInput:
+def staging_of(path: Path, card: ModelCard) -> Path:
+    """Return the folder in which a model's embeddings wait for the commit; of another precision in another one."""
+    return path / "staging" / f"label-{card.identity[:16]}"
+
+
+def embedded(
+    hub: Hub, card: ModelCard, given: LabelInput, staging: Path
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say of which images and nodes there are embeddings, in the hub or in `staging`, shapes (i,) and (v,)."""
+    images, captions = _stored(hub, card)
+    known = images.held(given.images) | _staged(staging, "image").held(given.images)
+    named = captions.held(given.nodes) | _staged(staging, "caption").held(given.nodes)
+    return known, named
+
+
+def label_input(hub: Hub) -> LabelInput:
+    """Return what a model is labelled on, and refuse a hub that is not ready for it.
+
+    Raises:
+        StageMissing, HubReadOnly: as `label_model` does.
+    """
     if hub.manifest.read_only:
         raise HubReadOnly(hub.path)
     given = hub.label_input()
@@ -192,7 +340,7 @@ def _staged(staging: Path, kind: str) -> Features:
             batches += map_batches(path)
         except pa.ArrowInvalid:
             # A power cut may leave a part that is empty; its images are shown again.
-            path.unlink()
+            continue
     return Features(batches)
 
 
@@ -220,19 +368,12 @@ def _hold(staging: Path, hub: Path) -> Iterator[None]:
 
 
 def _encode_images(
-    model: VisionLanguageModel, given: LabelInput, few: list[int], skipped: list[Skipped]
+    gently: _Gently, ordinals: list[int], pictures: Sequence[Picture], skipped: list[Skipped]
 ) -> dict[int, Float16]:
-    pictures, ordinals = [], []
-    for n in few:
-        try:
-            pictures.append(open_image(given.uris[n]))
-        except SourceUnreadable as error:
-            skipped.append(Skipped(given.uris[n], error.reason))
-        else:
-            ordinals.append(int(given.images[n]))
-    if not pictures:
-        return {}
-    return dict(zip(ordinals, _rounded(model, model.encode_images(pictures)), strict=True))
+    """Return the embeddings of those that could be read, by ordinal."""
+    skipped += [picture for picture in pictures if isinstance(picture, Skipped)]
+    seen = {n: picture for n, picture in zip(ordinals, pictures, strict=True) if not isinstance(picture, Skipped)}
+    return dict(zip(seen, gently.encode_images(list(seen.values())), strict=True)) if seen else {}
 
 
 def _rounded(model: VisionLanguageModel, vectors: Float32) -> Float16:

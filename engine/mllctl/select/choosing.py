@@ -61,7 +61,7 @@ def select_models(
         max_models: at most so many models over the whole task, at least 1; None for no limit.
         captions: class -> texts that stand for it instead of the filled template.
         template: what stands for a class, with `{class}` and, if wanted, `{domain}` and `{task}`.
-        barred: models that must not be chosen -> why.
+        barred: models that must not be chosen -> why. Of models with the same weights only the first may be.
         encoder: the one the index was built with; None opens it by the name the hub recorded.
 
     Raises:
@@ -133,16 +133,23 @@ def _embed(encoder: Encoder, texts: Sequence[Sequence[str]], domain: str | None)
 def _candidates(
     hub: Hub, chosen: Int, barred: Mapping[str, str]
 ) -> tuple[tuple[StoredModel, ...], tuple[tuple[str, str], ...]]:
-    """Split the models into those that may be chosen, and (name, why not) of the others."""
+    """Split the models into those that may be chosen, and (name, why not) of the others.
+
+    Of models with the same weights the first stays: together they would be one voice that counts twice.
+    """
     lacking = hub.unseen_nodes(chosen)
     fit, left_out = [], []
+    first: dict[str, str] = {}
     for model in hub.models():
-        name = model.card.name
+        name, weights = model.card.name, model.card.fingerprint
         if name in barred:
             left_out.append((name, barred[name]))
         elif not model.labelled or model.model in lacking:
             left_out.append((name, f"its label is missing or stale; `mllctl label {name}`"))
+        elif weights in first:
+            left_out.append((name, f"the same weights as {first[weights]}"))
         else:
+            first[weights] = name
             fit.append(model)
     if not fit and barred:
         raise InvalidTask(f"no labelled model is within the limits; {left_out[0][0]}: {left_out[0][1]}")

@@ -59,7 +59,7 @@ CREATE TABLE image (                   -- sorted by image; no index: it would be
 CREATE TABLE model (
     model UINTEGER PRIMARY KEY,
     name VARCHAR NOT NULL UNIQUE,      -- 'arch/weights'
-    kind VARCHAR NOT NULL,             -- 'open_clip' or 'conse'
+    kind VARCHAR NOT NULL,             -- 'open_clip', 'conse', 'sentence_transformers' or a plugin's
     fingerprint VARCHAR NOT NULL,      -- SHA-256 of the weights
     parameters UBIGINT NOT NULL,
     image_size UINTEGER NOT NULL,      -- pixels
@@ -69,5 +69,5 @@ CREATE TABLE model (
     preprocess VARCHAR NOT NULL,
     tokenizer VARCHAR NOT NULL,
     source VARCHAR NOT NULL,           -- what `model add` was given
-    libraries VARCHAR NOT NULL         -- JSON: name -> version
+    libraries VARCHAR NOT NULL         -- JSON: name -> version; 'canary' -> see mllctl.backends.canary
 );

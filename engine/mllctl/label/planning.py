@@ -1,0 +1,179 @@
+"""What a labelling will cost, from what is known without loading a model.
+
+    hub + staging ── images and captions still to show, bytes of their files, bytes of embeddings
+    backends.facts, backends.latency ── what must be downloaded, and how long it may take
+
+`mllctl label --plan` prints it; `precision_for` and `refuse_download` are what a labelling is refused for before its
+first model is loaded. Nothing is written, and neither torch nor open_clip is imported.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mllctl.backends.demo import read_catalogue
+from mllctl.backends.devices import FLOAT32, card_in, precision_of
+from mllctl.backends.facts import known_models, model_facts
+from mllctl.backends.names import canonical
+from mllctl.backends.protocol import ModelCard
+from mllctl.errors import ModelNotLoadable
+from mllctl.hub import Hub, StoredModel, bundled_hub
+from mllctl.images import uris as places
+from mllctl.label.showing import check_known, embedded, label_input, staging_of
+
+FLOAT16 = 2  # bytes: what a number of an embedding takes in the hub
+
+# Either keeps huggingface_hub, through which open_clip and transformers download, from the network.
+SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_ON = ("1", "ON", "YES", "TRUE")
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """What one labelling is about to do; None is unknown.
+
+    Attributes:
+        model: its name, or its source if it was never loaded here.
+        images: live images of the hub.
+        to_show: how many of them the model has not been shown.
+        missing: how many of those have no file any more.
+        image_bytes: size of the files of those it will be shown.
+        captions: captions it has not been shown.
+        seconds: what the images take on the processor, each alone, reading them not counted.
+        embedding_bytes: what will be written.
+        cached: whether the model can be loaded without a download.
+        download_bytes: size of its weights if it cannot.
+    """
+
+    model: str
+    images: int
+    to_show: int
+    missing: int
+    image_bytes: int
+    captions: int
+    seconds: float | None
+    embedding_bytes: int | None
+    cached: bool | None
+    download_bytes: int | None
+
+
+def plan_label(hub: Hub, source: str, cache: Path, precision: str = FLOAT32) -> LabelPlan:
+    """Say what `label_model` would do with a model.
+
+    Args:
+        hub: that it would be labelled on.
+        source: of the model, as in `load_model`; it need not be in the hub.
+        cache: the user's cache folder, in which latencies lie.
+        precision: in which it would compute.
+
+    Raises:
+        StageMissing: if the hub has no images, or nodes that `graph build` has not seen.
+        HubReadOnly: on the bundled demo hub.
+    """
+    given, source = label_input(hub), canonical(source)
+    card = known_card(hub, source)
+    known, named = np.zeros(len(given.images), bool), np.zeros(len(given.nodes), bool)
+    if card is not None:
+        card = card_in(card, precision)
+        known, named = embedded(hub, card, given, staging_of(hub.path, card))
+    todo = [given.uris[row] for row in np.flatnonzero(~known)]
+    size, missing = _size_of(todo)
+    captions = int(np.count_nonzero(~named))
+    width = card.embedding_width if card else _width(source)
+    facts = model_facts(card or _blank_card(source), cache)
+    absent = facts.cached is False and card is not None
+    return LabelPlan(
+        model=card.name if card else source,
+        images=len(given.images),
+        to_show=len(todo),
+        missing=missing,
+        image_bytes=size,
+        captions=captions,
+        seconds=None if facts.latency_ms is None else facts.latency_ms / 1000 * len(todo),
+        embedding_bytes=None if width is None else FLOAT16 * width * (len(todo) - missing + captions),
+        cached=facts.cached,
+        download_bytes=facts.size_bytes if absent else None,
+    )
+
+
+def known_card(hub: Hub, source: str) -> ModelCard | None:
+    """Return the card of a model by its source, from the hub or else from the bundled one."""
+    for stored in hub.models():
+        if stored.card.source == source:
+            return stored.card
+    if not source.startswith("demo:"):
+        return None
+    with Hub.open(bundled_hub()) as bundled:
+        return next((stored.card for stored in bundled.models() if stored.card.source == source), None)
+
+
+def precision_for(stored: StoredModel | None, wanted: str | None) -> str:
+    """Return the precision to label a model in: as wanted, else as it is labelled already, else float32.
+
+    Raises:
+        InvalidTask: if the model has a label in another precision than is wanted.
+    """
+    if stored is None:
+        return wanted or FLOAT32
+    if wanted is None:
+        return FLOAT32 if stored.state == "none" else precision_of(stored.card)
+    check_known([stored], card_in(stored.card, wanted))
+    return wanted
+
+
+def refuse_download(source: str, cache: Path) -> None:
+    """Refuse a model that would have to be downloaded while the network is switched off.
+
+    Of models that `models.csv` does not have, only open_clip itself can tell.
+
+    Raises:
+        ModelNotLoadable: naming the switch.
+    """
+    source = canonical(source)
+    switch = next((name for name in SWITCHES if os.environ.get(name, "").upper() in _ON), None)
+    if switch and source in known_models() and model_facts(_blank_card(source), cache).cached is False:
+        reason = f"its weights or its tokenizer are not in Hugging Face's cache, and {switch} forbids to download them"
+        raise ModelNotLoadable(source, f"{reason}; unset {switch}, or copy that cache from where they are")
+
+
+def _size_of(uris: Sequence[str]) -> tuple[int, int]:
+    """Return the bytes of all files behind some uris, packs and archives whole, and how many uris have no file."""
+    sizes: dict[str, int | None] = {}
+    missing = 0
+    for uri in uris:
+        path, row = places.split_row(uri)
+        if row is None:
+            path, _ = places.split_member(uri)
+        if path not in sizes:
+            sizes[path] = _file_size(places.locate(path))
+        missing += sizes[path] is None
+    return sum(size for size in sizes.values() if size is not None), missing
+
+
+def _file_size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return None
+
+
+def _blank_card(source: str) -> ModelCard:
+    """A card of which only name and source are known."""
+    return ModelCard(source, "", "", 0, 0, 0, 1.0, 0.0, "", "", source)
+
+
+def _width(source: str) -> int | None:
+    """Return the width of a model's embeddings from the configuration that open_clip carries, unless it has none."""
+    if source.startswith("demo:"):
+        return next((demo.width for demo in read_catalogue() if demo.name == source.removeprefix("demo:")), None)
+    # Where the package lies is asked for without importing it, which takes seconds.
+    spec = importlib.util.find_spec("open_clip")
+    if spec is None or spec.origin is None:
+        return None
+    config = Path(spec.origin).parent / "model_configs" / f"{source.partition('/')[0]}.json"
+    return int(json.loads(config.read_text(encoding="utf-8"))["embed_dim"]) if config.is_file() else None
