@@ -136,5 +136,6 @@ def _cure(source: str) -> str:
     tags = [row for name, row in known_models().items() if name.startswith(f"{source}/")]
     best = sorted(tags, key=lambda row: -(row.imagenet_top1 or 0))[:3]
     if best:
-        return f"it is an architecture; say which weights, such as {' or '.join(row.instead or row.model for row in best)}"
+        named = " or ".join(row.instead or row.model for row in best)
+        return f"it is an architecture; say which weights, such as {named}"
     return f"a model is named {_FORMS}" + (f"; did you mean {' or '.join(near)}?" if near else "")
