@@ -12,7 +12,7 @@ from mllctl.backends.canary import watch_model
 from mllctl.backends.comparison import likely_on
 from mllctl.backends.devices import PRECISIONS, check_precision, choose_device, in_precision
 from mllctl.backends.names import canonical
-from mllctl.errors import InvalidTask, ModelNotLoadable
+from mllctl.errors import InvalidTask, ModelNotLoadable, StageMissing
 from mllctl.hub import StoredModel, cache_folder
 from mllctl.hub.writing import bare_models, cannot_grow
 from mllctl.label import LabelReport
@@ -83,6 +83,8 @@ def label(
     with mllctl.Hub.open(path) as opened:
         label_input(opened)  # what it refuses is refused before a model is loaded for nothing
         stored = {known.card.name: known for known in opened.models()}
+        if all_ and not stored:
+            raise StageMissing("the hub has no models yet", "mllctl label ARCH/WEIGHTS")
         sources = [_source_of(name, stored) for name in model or []]
         for known in stored.values():
             if known.card.source in sources:

@@ -70,7 +70,7 @@ def split_source(source: str) -> Source:
     if read := _CONFIGURED.fullmatch(source):
         return Source("config", read[1], read[2])
     read = _NAMED.fullmatch(source)
-    if read is None or _is_path(source):
+    if read is None or _is_path(source) or Path(source).exists():
         raise ModelNotLoadable(source, _cure(source))
     return Source("open_clip", read[1], read[2])
 
