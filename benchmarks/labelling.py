@@ -40,8 +40,8 @@ from mllctl.backends.protocol import Float32, VisionLanguageModel
 from mllctl.graph import with_ancestors
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
-from mllctl.images import Domain, open_image, scan
-from mllctl.label import feeding, showing
+from mllctl.images import Domain, feeding, open_image, scan
+from mllctl.label import showing
 from mllctl.wordnet import wordnet
 
 FULL, QUICK = 20_000, 2_000

@@ -11,7 +11,7 @@ card's `preprocess`, and with it of its identity. That of float32 is as it alway
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -95,7 +95,15 @@ def in_precision(model: VisionLanguageModel, precision: str, device: str) -> Vis
     return model if precision == FLOAT32 else AutocastModel(model, precision, device)
 
 
-def precision_of(card: ModelCard) -> str:
+class Prepared(Protocol):
+    """What says in words how images are prepared: a card, or what was kept of one."""
+
+    @property
+    def preprocess(self) -> str:
+        """The image transform, and the precision if it is not float32."""
+
+
+def precision_of(card: Prepared) -> str:
     """Return the precision that a card tells of."""
     _, told, precision = card.preprocess.rpartition(_IN)
     return precision if told and precision in PRECISIONS else FLOAT32

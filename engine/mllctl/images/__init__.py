@@ -3,12 +3,12 @@
     folder | manifest | shards ── sources ─┐
     recipe ────────────────────────────────┴─ rows ── sampling ── scanning ── Scan
                                                                      │
-                                     uri ── uris (tars | packs) ── pixels ── RGB
+                                     uri ── uris (tars | packs) ── pixels ── RGB ── feeding ── batches
 
 `scan` says which images of a source show which synset, what could not be used, and why; rows are read
 one by one and pictures decoded one at a time, so that memory does not grow with the source's bytes.
-`open_image` gives the pixels of a stored uri. `hub` stores what was found; `label` asks for pixels in
-batches. Never writes anything, and never unpacks an archive. docs/images.md has all of it for users.
+`open_image` gives the pixels of a stored uri, `feeding` those of many, decoded ahead of who wants them. `hub` stores
+what was found. Never writes anything, and never unpacks an archive. docs/images.md has all of it for users.
 """
 
 from mllctl.images.pixels import ENDINGS, open_image

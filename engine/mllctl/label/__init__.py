@@ -1,7 +1,6 @@
 """Label models: show them every sample image of a hub and keep who beats the true node.
 
     showing    model + images + captions -> float16 embeddings, kept in the hub
-    feeding    pictures decoded ahead of the model
     growing    embeddings -> what changes in the label: new images, nodes that came or went, or all of it
     planning   what a labelling will cost, from what is known without loading a model
 

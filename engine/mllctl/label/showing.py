@@ -1,6 +1,6 @@
 """Show a model the sample images and captions of a hub, and commit its label.
 
-    images ── feeding ── model.encode_images ──┐
+    images.feeding ───── model.encode_images ──┐
                                                ├─ float16 embeddings ── growing.write_part ── commit
     captions ─────────── model.encode_texts ───┘
 
@@ -28,8 +28,8 @@ from mllctl.hub import Features, Hub, LabelInput, StoredModel
 from mllctl.hub.features import Float16, map_batches, write_features
 from mllctl.hub.writing import bare_models, cannot_grow, change_hub
 from mllctl.images import Skipped
+from mllctl.images.feeding import WORKERS, Picture, picture_batches
 from mllctl.kernels.order import Likely
-from mllctl.label.feeding import WORKERS, Picture, picture_batches
 from mllctl.label.growing import WRITER_WAIT, Label, write_part
 
 Item = TypeVar("Item")

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 import mllctl_data
-from mllctl.images import Skipped, open_image
-from mllctl.label import feeding
-from mllctl.label.feeding import picture_batches
+from mllctl.images import Skipped, feeding, open_image
+from mllctl.images.feeding import picture_batches
 
 
 @pytest.fixture(scope="module")

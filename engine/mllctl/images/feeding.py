@@ -7,7 +7,7 @@ A batch holds the same images whatever the number of workers, since a batch deci
 Threads, not processes: Pillow lets go of the interpreter while it decodes, and processes would have to start and to
 copy every picture (600 files of 160 to 560 px on two busy cores: 4.8 s by one thread, 3.2 s by two, 7 to 9 s by two
 processes).
-`showing` shows what comes out; nothing here knows of a model or a hub.
+Nothing here knows of a model or a hub.
 """
 
 import threading
@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from PIL import Image
 
-from mllctl.images import Skipped, read_bytes
 from mllctl.images.pixels import Unusable, decode, reason_of
+from mllctl.images.records import Skipped
+from mllctl.images.uris import read_bytes
 
 Result = TypeVar("Result")
 
