@@ -26,7 +26,7 @@ import numpy as np
 import mllctl
 import mllctl_data
 from mllctl.backends import load_model
-from mllctl.backends.sentence import RememberingEncoder
+from mllctl.backends.remembering import RememberingEncoder
 from mllctl.demo import demo_tasks
 from mllctl.evaluate import answer_tasks
 from mllctl.hub import Evidence, Hub, StoredModel, Winners, cache_folder

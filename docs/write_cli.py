@@ -364,6 +364,16 @@ KEYS = {
         "predictions[].confidence": "That confidence, in [0, 1]; those of all classes need not add to 1.",
         **SKIPPED,
     },
+    "export": {
+        "path": "The folder that was written.",
+        "heads[].model": "Name of the model.",
+        "heads[].file": "Its file in the folder.",
+        "heads[].sha256": "Of the file.",
+        "heads[].width": "Length of its embeddings.",
+        "heads[].answers": "Number of classes it answers.",
+        "heads[].open_clip": "Whether open_clip alone loads the model; the manifest says how.",
+        "heads[].why_not": "Why it does not, in words; else null.",
+    },
     "evaluate": {
         "mean_top1.*": "Mean top-1 of each method over the tasks, in [0, 1].",
         "intervals.*[]": "Ends of a 90 % bootstrap interval over the tasks, of each method's mean.",

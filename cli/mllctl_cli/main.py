@@ -38,6 +38,7 @@ HOME = {
     "select": "select",
     "explain": "explain",
     "predict": "predict",
+    "export": "export",
     "captions": "captions",
     "sql": "sql",
     "evaluate": "evaluation",

@@ -58,7 +58,7 @@ def open_encoder(name: str) -> Any:
 
 def index_encoder(hub: mllctl.Hub) -> Any:
     """Open the sentence encoder that a hub's caption index was built with; what it encodes is kept in the cache."""
-    from mllctl.backends.sentence import RememberingEncoder
+    from mllctl.backends.remembering import RememberingEncoder
 
     made = hub.manifest.index
     return RememberingEncoder(open_encoder(made.encoder if made else DEFAULT_ENCODER), cache_folder())

@@ -9,10 +9,13 @@ import numpy as np
 import typer
 
 import mllctl
-from mllctl.captions import TEMPLATE, class_texts, read_captions, without_captions
+from mllctl.captions import PROMPT, TEMPLATE, class_prompts, class_texts, read_captions, without_captions
 from mllctl.errors import InvalidTask
+from mllctl.files import check_new
 from mllctl.hub import Hub, bundled_hub
-from mllctl.select import ESTIMATORS, MATCHINGS, Answer, Selection, chance
+from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
+from mllctl.reuse.saved import DEFAULT_WEIGHTING, save_selection
+from mllctl.select import BREADTHS, ESTIMATORS, MATCHINGS, Answer, Selection, chance
 from mllctl.senses import plain_name
 from mllctl_cli import render
 from mllctl_cli.budget import (
@@ -64,6 +67,20 @@ TemplateOption = Annotated[
     str,
     typer.Option("--caption-template", metavar="TEXT", help="What a class is matched by: {class}, {domain}, {task}."),
 ]
+WeightingOption = Annotated[
+    str,
+    typer.Option(
+        "--weighting", metavar="NAME", help="How answers are weighed: uniform, entropy (the paper's) or confidence."
+    ),
+]
+PromptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        metavar="TEXT",
+        help=f"Prompt, with {{}} where the class goes, else '{PROMPT}'; of several the mean is taken.",
+    ),
+]
 NODES_SHOWN = DOMAINS_SHOWN = 3
 NAMES_SHOWN = 5
 Name = TypeVar("Name", bound=str)
@@ -98,6 +115,27 @@ def select(
     models: ModelsOption = None,
     cost: CostOption = None,
     plot: PlotOption = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="FILE", help="Write the selection for `predict` and `export`.", show_default=False
+        ),
+    ] = None,
+    breadth: Annotated[
+        str | None,
+        typer.Option(
+            "--breadth",
+            metavar="NAME",
+            help="With --save, which answer: one, few or each; else a model per class, or the few of --max-models.",
+            show_default=False,
+        ),
+    ] = None,
+    weighting: WeightingOption = DEFAULT_WEIGHTING,
+    prompt: PromptOption = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="With --save: a temperature per model, from its label on the graph.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --save if it is there.")] = False,
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -110,6 +148,15 @@ def select(
     Example: mllctl select --classes classes.txt --domain satellite
     """
     names = read_classes(classes, class_)
+    if save is None and (breadth or prompt or calibrated or force or weighting != DEFAULT_WEIGHTING):
+        raise InvalidTask("--breadth, --weighting, --template, --calibrated and --force are for --save FILE")
+    told = _find("--breadth", breadth, BREADTHS) if breadth else None
+    weighed = find_weighting(weighting)
+    prompts = tuple(prompt or (PROMPT,))
+    for one in prompts:
+        class_prompts(names, one)
+    if save:
+        check_new(save, replace=force)
     limits = read_limits(
         {"parameters": max_params, "gflops": max_gflops, "bytes": max_size, "ms": max_latency},
         license_,
@@ -135,7 +182,10 @@ def select(
             template=template,
             barred=barred_models(opened, limits),
         )
+        warm = _temperatures(opened, selection) if calibrated else None
     points = quality_by_cost(selection, shown_cost) if shown_cost else []
+    if save:
+        save_selection(selection, told, weighed, prompts, warm).write(save, replace=force)
     if json:
         by_cost = [dataclasses.asdict(point) for point in points]
         render.print_json({**selection_json(selection, path), "by_cost": by_cost})
@@ -146,6 +196,8 @@ def select(
     if plot and shown_cost:
         write_plot(points, shown_cost, plot)
     say_limits(selection)
+    if save:
+        render.say(f"wrote {save}; next: mllctl predict --selection {save} --images DIR")
 
 
 def make_selection(
@@ -180,6 +232,21 @@ def _find(option: str, name: str, known: tuple[Name, ...]) -> Name:
         if one == name:
             return one
     raise InvalidTask(f"{option} must be one of {', '.join(known)}, got {name!r}")
+
+
+def _temperatures(hub: Hub, selection: Selection) -> dict[str, float]:
+    from mllctl.reuse.calibrating import temperatures
+
+    return temperatures(hub, selection)
+
+
+def find_weighting(name: str) -> Weighting:
+    """Return the weighting of a name.
+
+    Raises:
+        InvalidTask: if there is none.
+    """
+    return _find("--weighting", name, WEIGHTINGS)
 
 
 def selection_json(selection: Selection, hub: Path) -> dict[str, Any]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from mllctl.hub import Hub, find_hub
     from mllctl.index import build_index
     from mllctl.label import label_model
-    from mllctl.reuse import Ensemble, Prediction
+    from mllctl.reuse.ensemble import Ensemble, Prediction
+    from mllctl.reuse.saved import read_selection, save_selection
     from mllctl.select import Selection, select_models
 
     __version__: str
@@ -44,22 +45,26 @@ __all__ = [
     "find_hub",
     "label_model",
     "load_model",
+    "read_selection",
+    "save_selection",
     "select_models",
     "sentence_encoder",
 ]
 
 # Each name is imported when it is first asked for: a query takes less time than importing all that labels and tests.
 _HOME = {
-    "Ensemble": "reuse",
+    "Ensemble": "reuse.ensemble",
     "Hub": "hub",
     "MllctlError": "errors",
-    "Prediction": "reuse",
+    "Prediction": "reuse.ensemble",
     "Selection": "select",
     "build_index": "index",
     "evaluate_hub": "evaluate",
     "find_hub": "hub",
     "label_model": "label",
     "load_model": "backends",
+    "read_selection": "reuse.saved",
+    "save_selection": "reuse.saved",
     "select_models": "select",
     "sentence_encoder": "backends.sentence",
 }

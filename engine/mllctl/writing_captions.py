@@ -11,7 +11,6 @@ alone; `select` reads the file that comes of it. A prompt here is a language mod
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from mllctl.backends.llm import RETRIES, TIMEOUT, LanguageModel, parse_captions
 from mllctl.captions import check_text, clean_classes
 from mllctl.errors import InvalidTask, NoCaptions
+from mllctl.files import write_whole
 from mllctl.senses import plain_name
 
 # Domain and task of the paper's example, and the length it asks for.
@@ -166,7 +166,7 @@ def check_target(path: Path, replace: bool) -> None:
 def save_captions(captions: Mapping[str, Sequence[str]], path: Path) -> None:
     """Write captions as `read_captions` reads them."""
     facts = {class_: list(texts) for class_, texts in captions.items()}
-    _write_whole(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 def _ask(model: LanguageModel, question: Question, n: int) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ def _ask(model: LanguageModel, question: Question, n: int) -> tuple[str, ...]:
     captions = model.write(question.class_, question.prompt, n)
     facts = {"model": model.name, "prompt": question.prompt, "captions": list(captions)}
     question.file.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(question.file, json.dumps(facts, indent=1, ensure_ascii=False))
+    write_whole(question.file, json.dumps(facts, indent=1, ensure_ascii=False))
     return captions
 
 
@@ -188,13 +188,3 @@ def _kept(file: Path, n: int) -> tuple[str, ...] | None:
 
 def _key(prompt: str, model: str, n: int) -> str:
     return hashlib.sha256(json.dumps([prompt, model, n]).encode()).hexdigest()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: who reads it finds all of it or what was there before."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -45,7 +45,7 @@ class Loader:
     def __init__(self):
         self.loaded = {}
 
-    def __call__(self, source):
+    def __call__(self, source, device="cpu"):
         assert source not in self.loaded
         self.loaded[source] = fake(int(source.removeprefix("fake/")))
         return self.loaded[source]
@@ -101,7 +101,7 @@ def test_no_images_are_no_answers(selection):
 def test_the_template_is_what_models_read(selection):
     heard = []
 
-    def load(source):
+    def load(source, device="cpu"):
         model = Loader()(source)
         encode = model.encode_texts
         model.encode_texts = lambda texts: heard.extend(texts) or encode(texts)
@@ -115,7 +115,7 @@ def test_the_template_is_what_models_read(selection):
 
 def test_a_model_with_other_weights_than_the_labelled_ones_is_refused(selection):
     with pytest.raises(ModelNotLoadable, match="label it again"):
-        Ensemble.from_selection(selection, load=lambda source: FakeModel(source, seed=99))
+        Ensemble.from_selection(selection, load=lambda source, device: FakeModel(source, seed=99))
 
 
 def test_a_tie_between_classes_goes_to_the_first():

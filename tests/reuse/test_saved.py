@@ -9,9 +9,14 @@ import pytest
 from mllctl import Hub, select_models
 from mllctl.errors import InvalidTask, ModelNotLoadable, SourceUnreadable
 from mllctl.images import open_image
-from mllctl.reuse import Ensemble, read_selection, save_selection
+from mllctl.reuse.ensemble import Ensemble
+from mllctl.reuse.saved import read_selection, save_selection
 
 CLASSES = ["dog", "wolf", "apple", "car"]
+
+
+def loader(exact):
+    return lambda source, device: exact.models[source]
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def test_what_is_read_is_what_was_saved(selection, tmp_path, breadth, templates)
 
 
 def test_a_file_answers_as_its_selection_without_the_hub(exact, selection, file, pictures):
-    load = exact.models.__getitem__
+    load = loader(exact)
     before = Ensemble.from_selection(selection, "uniform", load=load).predict(pictures)
     after = Ensemble.load(read_selection(file), load).predict(pictures)
     assert np.array_equal(before.confidence, after.confidence)
@@ -61,7 +66,7 @@ def test_other_weights_or_another_transform_are_refused(exact, file):
     for field, reason in (("fingerprint", "its weights are not"), ("preprocess", "prepared in another way")):
         other = replace(saved, models=tuple(replace(model, **{field: "other"}) for model in saved.models))
         with pytest.raises(ModelNotLoadable, match=reason):
-            Ensemble.load(other, exact.models.__getitem__)
+            Ensemble.load(other, loader(exact))
 
 
 def test_a_file_that_is_there_is_kept_unless_it_is_to_be_replaced(selection, file):

@@ -2,6 +2,7 @@
 
     protocol           what the engine asks of them: `Encoder`, `VisionLanguageModel`, `ModelCard`
     sentence           sentence encoders, by ONNX where they have been exported
+    remembering        embeddings of texts, kept in the cache
     names              what people type for a model, taken apart
     open_clip_models   any open_clip model
     hugging_face       files of its repositories: here, or why they cannot be had
@@ -15,6 +16,8 @@
     plugins            models of the user's own, by an entry point
     canary             what a model makes of a few fixed images, to see that it is still the same
     devices            where a model runs and in how many bits
+    sharing            one transform of a batch for several models
+    gently             a model in smaller batches once memory ran out
     latency            how long a model takes for one image on this machine
     comparison         where images are compared with nodes: this processor or a graphics card
     vectors            nearest neighbours among captions

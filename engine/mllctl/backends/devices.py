@@ -2,15 +2,18 @@
 
     choose_device("auto")          cuda, else mps, else cpu
     in_precision(model, "bfloat16", "cuda")    the model under torch's autocast, with a card that says so
+    memory_of(device)              bytes there are for models
     is_out_of_memory(error)        whether a smaller batch may help
 
 Embeddings of different precision are of different models as far as a label is concerned: the precision is part of the
 card's `preprocess`, and with it of its identity. That of float32 is as it always was.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -149,6 +152,23 @@ def _unit(vectors: Float32) -> Float32:
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     unit: Float32 = wide / np.maximum(length, np.finfo(np.float32).tiny)
     return unit
+
+
+def memory_of(device: str) -> int:
+    """Return how many bytes of memory a device has: of a graphics card those that are free, else all of this machine's.
+
+    A container's limit counts as the machine's.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return whole
+    return min(whole, int(limit)) if limit.isdecimal() else whole
 
 
 def is_out_of_memory(error: BaseException) -> bool:

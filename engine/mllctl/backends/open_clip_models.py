@@ -36,6 +36,7 @@ from PIL import Image
 from mllctl.backends.hugging_face import TOKENIZER_FILES, cached_file, check_files, weight_names
 from mllctl.backends.names import CONFIG, absolute, clean_tag, find_checkpoints, suggest
 from mllctl.backends.protocol import Float32, ModelCard
+from mllctl.backends.sharing import shared
 from mllctl.errors import ModelNotLoadable
 
 if TYPE_CHECKING:
@@ -93,10 +94,18 @@ class OpenClipModel:
 
         if not images:
             return np.empty((0, self._card.embedding_width), np.float32)
-        pixels = torch.stack([self.transform(image.convert("RGB")) for image in images])
+        # What decides a prepared batch; of models that say so in the same words it is the same.
+        key = (self._card.preprocess, self._card.image_size, self._device)
+        batch = shared(key, images, lambda: self._prepare(images))
         with torch.inference_mode():
-            batch = pixels.to(self._device, memory_format=torch.channels_last)
             return _to_array(self.module.encode_image(batch, normalize=True))
+
+    def _prepare(self, images: Sequence[Image.Image]) -> "torch.Tensor":
+        """Return the batch that the model sees."""
+        import torch
+
+        pixels = torch.stack([self.transform(image.convert("RGB")) for image in images])
+        return pixels.to(self._device, memory_format=torch.channels_last)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:
         """Return unit vectors, shape (n, d)."""

@@ -9,8 +9,6 @@ Parameters are counted on torch's meta device, where a model has shapes and no w
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from mllctl.backends.facts import KnownModel, known_models
 from mllctl.errors import InvalidTask, ModelNotLoadable
+from mllctl.files import write_whole
 
 MADE_FROM = "3.3.0"  # the release of open_clip_torch whose models are in `models.csv`
 
@@ -96,10 +95,7 @@ def _of_release(release: str, cache: Path) -> list[KnownModel]:
         pass  # not there, not whole, or of another mllctl: it is made again
     models = _list_installed()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", text=True)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump([dataclasses.asdict(model) for model in models], file)
-    Path(name).replace(path)
+    write_whole(path, json.dumps([dataclasses.asdict(model) for model in models]))
     return models
 
 

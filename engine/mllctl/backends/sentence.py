@@ -15,7 +15,6 @@ Nothing here decides which encoder a hub uses, or prints.
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
 import warnings
@@ -29,6 +28,7 @@ import numpy as np
 
 from mllctl.backends.protocol import Encoder, Float32
 from mllctl.errors import ModelNotLoadable
+from mllctl.files import write_whole
 
 DEFAULT = "all-MiniLM-L6-v2"
 
@@ -152,40 +152,6 @@ class OnnxEncoder:
         """Encode token numbers of shape (n, length)."""
         (vectors,) = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
         return np.asarray(vectors, np.float32)
-
-
-class RememberingEncoder:
-    """An encoder that keeps what it encoded in the user's cache: the same texts are not encoded again."""
-
-    def __init__(self, encoder: Encoder, cache: Path) -> None:
-        self._encoder = encoder
-        self._folder = cache / "texts" / encoder.fingerprint
-
-    @property
-    def name(self) -> str:
-        return self._encoder.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self._encoder.fingerprint
-
-    def encode(self, texts: Sequence[str]) -> Float32:
-        """Return unit vectors, shape (n, d)."""
-        # By the list, not text by text: a task is asked for again as a whole, and is one small file.
-        path = self._folder / f"{hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()}.npy"
-        try:
-            return np.asarray(np.load(path, allow_pickle=False), np.float32)
-        except FileNotFoundError:
-            pass
-        except (ValueError, EOFError):
-            path.unlink(missing_ok=True)  # not whole; it is made again
-        vectors = self._encoder.encode(texts)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-        Path(name).replace(path)
-        return vectors
 
 
 def export_encoder(folder: Path, target: Path) -> bool:
@@ -325,7 +291,8 @@ def _known_fingerprint(folder: Path, cache: Path) -> str:
     key = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
     note = cache / "fingerprints" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if not note.is_file():
-        _write_atomically(note, hash_weights(folder))
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(note, hash_weights(folder))
     return note.read_text()
 
 
@@ -339,11 +306,3 @@ def _weight_files(folder: Path) -> list[Path]:
 def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", text=True)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(name).replace(path)

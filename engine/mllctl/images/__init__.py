@@ -4,6 +4,7 @@
     recipe ────────────────────────────────┴─ rows ── sampling ── scanning ── Scan
                                                                      │
                                      uri ── uris (tars | packs) ── pixels ── RGB ── feeding ── batches
+    paths, folders, shards ── listing ── rows ─┘              anything in memory ── pictures ── RGB
 
 `scan` says which images of a source show which synset, what could not be used, and why; rows are read
 one by one and pictures decoded one at a time, so that memory does not grow with the source's bytes.
@@ -13,7 +14,7 @@ what was found. Never writes anything, and never unpacks an archive. docs/images
 
 from mllctl.images.pixels import ENDINGS, open_image
 from mllctl.images.recipes import RECIPES, Recipe, imagenet_wnids, recipe, scan_recipe
-from mllctl.images.records import Domain, SampleImage, Scan, Skipped, kind_of
+from mllctl.images.records import Domain, Row, SampleImage, Scan, Skipped, kind_of
 from mllctl.images.sampling import Draw
 from mllctl.images.scanning import scan
 from mllctl.images.uris import SHIPPED, file_behind, read_bytes
@@ -25,6 +26,7 @@ __all__ = [
     "Domain",
     "Draw",
     "Recipe",
+    "Row",
     "SampleImage",
     "Scan",
     "Skipped",

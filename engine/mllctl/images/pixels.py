@@ -90,7 +90,7 @@ def decode(content: bytes) -> "Image.Image":
     try:
         with _HUSH, Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(*image.size)
-            return _as_rgb(image)
+            return as_rgb(image)
     except UnidentifiedImageError as error:
         raise Unusable("not an image") from error
     except Image.DecompressionBombError as error:
@@ -159,7 +159,12 @@ def _check_size(width: int, height: int) -> None:
         raise Unusable(f"too long and thin ({width} x {height}; at most 1 to {MAX_RATIO} is read)")
 
 
-def _as_rgb(image: "Image.Image") -> "Image.Image":
+def as_rgb(image: "Image.Image") -> "Image.Image":
+    """Return an opened picture in RGB, as all are seen: see above.
+
+    Raises:
+        Unusable: if it is beyond the limits.
+    """
     from PIL import ImageOps
 
     image.load()

@@ -30,6 +30,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 LABELS = (".json", ".cls", ".txt")  # members that say what an image shows, those that say most first
 JSON_KEYS = ("wnid", "synset", "lemma", "cls", "class", "label")
 LABEL_LIMIT = 1 << 20  # bytes of one such member
+SYNSET = "synset"  # column of a manifest: what an image shows
 CLOSED = "a folder that cannot be read"
 MANIFEST_BATCH = 8192  # rows of a Parquet file that are read at once
 
@@ -43,7 +44,7 @@ def read_rows(source: Path, domain: str, classes: Sequence[str] = (), domain_fol
     if domain_folders:
         return _domain_rows(source)
     if not source.is_dir():
-        return _shard_rows(source, _matching(source), domain, classes)
+        return _shard_rows(source, files_named(source), domain, classes)
     if folders := class_folders(source):
         return chain(strays(source, (*ENDINGS, *SHARDS)), folder_rows(folders, domain))
     shards = files_in(source, (*SHARDS, *COMPRESSED))
@@ -96,7 +97,7 @@ def folder_rows(folders: Sequence[Path], domain: str, words: Sequence[str] = ())
             yield Skipped(str(folder.absolute()), "a link to a folder that it is in")
             continue
         root = str(resolved)
-        for path in _walk(root):
+        for path in walk(root):
             if isinstance(path, Skipped):
                 yield path
             else:
@@ -131,7 +132,7 @@ def _rows_by_domain(source: Path, folders: Mapping[Path, list[Path] | Skipped]) 
             yield from folder_rows(inside, domain.name)
 
 
-def _walk(folder: str) -> Iterator[str | Skipped]:
+def walk(folder: str) -> Iterator[str | Skipped]:
     """Return the files below a folder, folder by folder and by name; hidden ones are passed over."""
     waiting: list[str | os.DirEntry[str]] = [folder]  # a stack, since folders may lie deeper than calls may
     while waiting:
@@ -186,8 +187,12 @@ def _words(error: OSError) -> str:
 # -- manifests and shards -----------------------------------------------------------------------------
 
 
-def _matching(source: Path) -> list[Path]:
-    """Return the files that a path or a pattern names."""
+def files_named(source: Path) -> list[Path]:
+    """Return the files that a path or a pattern names.
+
+    Raises:
+        SourceUnreadable: if there is none.
+    """
     if source.exists():
         return [source]
     found = [Path(name) for name in sorted(glob.glob(str(source)))]  # noqa: PTH207 - Path.glob takes no absolute pattern
@@ -216,9 +221,9 @@ def _shard_rows(source: Path, paths: Sequence[Path], domain: str, classes: Seque
 def _file_rows(path: Path, domain: str, classes: Sequence[str]) -> Rows:
     name = path.name.lower()
     if name.endswith(".csv"):
-        return _csv_rows(path, domain)
+        return csv_rows(path, domain)
     if name.endswith(".parquet"):
-        return _parquet_rows(path, domain)
+        return parquet_rows(path, domain)
     if name.endswith(".tar"):
         return _tar_rows(path, domain, classes)
     if name.endswith(COMPRESSED):
@@ -226,15 +231,21 @@ def _file_rows(path: Path, domain: str, classes: Sequence[str]) -> Rows:
     raise SourceUnreadable(path, "not a folder, a .csv or a .parquet file, nor a .tar file of webdataset")
 
 
-def _csv_rows(source: Path, domain: str) -> Rows:
+def csv_rows(source: Path, domain: str, shown: str | None = SYNSET) -> Rows:
+    """Return the rows of a CSV manifest, paths relative to it; `shown` is the column of what an image shows, if any.
+
+    Raises:
+        SourceUnreadable: if it is none, or lacks a column.
+    """
     try:
         with source.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
-            _need_columns(source, reader.fieldnames or (), ("path", "synset"))
+            _need_columns(source, reader.fieldnames or (), ("path", *([shown] if shown else [])))
             for row in reader:
                 path = row["path"] or ""
                 own = (row.get("domain") or "").strip()
-                yield Row(_beside(source, path), (row["synset"] or "").strip(), own or domain, path)
+                word = ((row[shown] if shown else "") or "").strip()
+                yield Row(_beside(source, path), word, own or domain, path)
     except OSError as error:
         raise SourceUnreadable(source, _words(error)) from error
     except UnicodeDecodeError as error:
@@ -243,7 +254,8 @@ def _csv_rows(source: Path, domain: str) -> Rows:
         raise SourceUnreadable(source, f"not CSV: {error}") from error
 
 
-def _parquet_rows(source: Path, domain: str) -> Rows:
+def parquet_rows(source: Path, domain: str, shown: str | None = SYNSET) -> Rows:
+    """Return the rows of a Parquet manifest, or of one that holds the pictures; else as `csv_rows`."""
     import pyarrow.parquet as parquet
 
     try:
@@ -255,17 +267,18 @@ def _parquet_rows(source: Path, domain: str) -> Rows:
     with file:
         schema = file.schema_arrow
         packed = "picture" in schema.names
-        _need_columns(source, schema.names, ("synset", *(() if packed else ("path",))))
+        _need_columns(source, schema.names, (*([shown] if shown else []), *(() if packed else ("path",))))
         if packed:
             _need_bytes(source, schema.field("picture").type)
-        columns = [name for name in ("synset", "path", "domain") if name in schema.names]
+        columns = [name for name in (shown, "path", "domain") if name and name in schema.names]
         pack = store(source)
         for number, row in enumerate(_parquet_cells(source, file, columns)):
             path = str(row.get("path") or "")
             uri, name = _beside(source, path), path
             if packed:
                 uri, name = f"{pack}#{number}", path or f"{source.name}#{number}"
-            yield Row(uri, str(row["synset"] or "").strip(), str(row.get("domain") or "").strip() or domain, name)
+            word = "" if shown is None or row[shown] is None else str(row[shown]).strip()
+            yield Row(uri, word, str(row.get("domain") or "").strip() or domain, name)
 
 
 def _parquet_cells(source: Path, file: Any, columns: list[str]) -> Iterator[dict[str, Any]]:

@@ -46,28 +46,59 @@ def ensemble_confidence(probability: Float, members: Int, weighting: Weighting =
     Raises:
         ValueError: on shapes that do not agree, a member that does not exist or an unknown weighting.
     """
+    _check(probability, members, weighting)
+    strength, votes = _strength(probability, weighting), _votes(members, len(probability))
+    # Gathering the members of each class would copy P k times (benchmarks/ensemble.py). A product of matrices would be as
+    # fast, but BLAS adds in an order that depends on shapes, and a tie would depend on the images beside it.
+    total = np.einsum("mi,mc->ic", strength, votes)
+    summed = np.einsum("mic,mi,mc->ic", probability, strength, votes)
+    confidence = np.divide(summed, total, out=np.zeros(total.shape), where=total > 0)
+    silent = np.flatnonzero(((total <= 0) & votes.any(axis=0)).any(axis=1))
+    if len(silent) and weighting != "uniform":
+        alike = ensemble_confidence(probability[:, silent], members, "uniform")
+        confidence[silent] = np.where(total[silent] > 0, confidence[silent], alike)
+    return np.asarray(confidence)
+
+
+def answer_weight(probability: Float, members: Int, answer: Int, weighting: Weighting = "entropy") -> Float:
+    """Return how much of the answer for one class of each image is each model's: w[m, x, answer[x]] of Eq 8-10.
+
+    Args:
+        probability: P, each model's softmax over the classes, shape (m, i, c).
+        members: models chosen for each class, shape (c, k); -1 pads.
+        answer: one class of each image, shape (i,).
+        weighting: one of the three, as in `ensemble_confidence`.
+
+    Returns:
+        weight, shape (m, i), in [0, 1]; over models it sums to 1, or to 0 for a class without members.
+
+    Raises:
+        ValueError: as `ensemble_confidence`, or if `answer` is not one class an image.
+    """
+    _check(probability, members, weighting)
+    if answer.shape != probability.shape[1:2] or not ((answer >= 0) & (answer < len(members))).all():
+        raise ValueError(f"answer must be a class 0..{len(members) - 1} of each of {probability.shape[1]} images")
+    votes = _votes(members, len(probability))[:, answer]
+    loud = _strength(probability, weighting) * votes
+    weight = np.where(loud.sum(axis=0) > 0, loud, votes)
+    return np.asarray(weight / np.maximum(weight.sum(axis=0), np.finfo(np.float64).tiny))
+
+
+def _check(probability: Float, members: Int, weighting: Weighting) -> None:
     if probability.ndim != 3 or members.ndim != 2 or members.shape[0] != probability.shape[2]:
         raise ValueError(f"probability {probability.shape} and members {members.shape} must share their classes")
     if members.size and not (members.min() >= -1 and members.max() < probability.shape[0]):
         raise ValueError(f"members must be models 0..{probability.shape[0] - 1} or -1")
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {weighting!r}")
-    strength = _strength(probability, weighting)
-    total = np.zeros(probability.shape[1:])
-    confidence = np.zeros(probability.shape[1:])
-    votes = np.zeros(probability.shape[1:])
-    plain = np.zeros(probability.shape[1:])
-    for member in members.T:
-        chosen = np.flatnonzero(member >= 0)
-        models = member[chosen]
-        answer = probability[models, :, chosen].T
-        weight = strength[models].T
-        total[:, chosen] += weight
-        confidence[:, chosen] += weight * answer
-        votes[:, chosen] += 1
-        plain[:, chosen] += answer
-    equal = np.divide(plain, votes, out=np.zeros(plain.shape), where=votes > 0)
-    return np.asarray(np.divide(confidence, total, out=equal, where=total > 0))
+
+
+def _votes(members: Int, models: int) -> Float:
+    """Return how often each model stands among the members of each class, shape (m, c)."""
+    votes = np.zeros((models, len(members)))
+    class_, place = np.nonzero(members >= 0)
+    np.add.at(votes, (members[class_, place], class_), 1)
+    return votes
 
 
 def _strength(probability: Float, weighting: Weighting) -> Float:

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from PIL.Image import Image
 
-from mllctl.backends.devices import is_out_of_memory, precision_of, release_memory
+from mllctl.backends.devices import precision_of
+from mllctl.backends.gently import Gently
 from mllctl.backends.protocol import Float32, ModelCard, VisionLanguageModel
 from mllctl.errors import HubBusy, HubError, HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Features, Hub, LabelInput, StoredModel
@@ -102,7 +102,7 @@ def label_model(
             return LabelReport(stored.card.name, len(given.images), 0, (), hub.overall_hits(stored.model))
     staging = staging_of(path, model.card)
     staging.mkdir(parents=True, exist_ok=True)
-    gently = _Gently(model, batch, text_batch, say)
+    gently = Gently(model, batch, text_batch, say)
     with _hold(staging, path):
         report = _show(path, gently, given, staging, progress, workers)
         while not _commit(path, model, given, staging, likely):
@@ -116,7 +116,7 @@ def label_model(
 
 def _show(
     path: Path,
-    gently: "_Gently",
+    gently: Gently,
     given: LabelInput,
     staging: Path,
     progress: Progress | None,
@@ -124,7 +124,7 @@ def _show(
 ) -> LabelReport:
     """Show the model what neither the hub nor `staging` has embeddings of, and put them down there."""
     with Hub.open(path) as hub:
-        known, named = embedded(hub, gently.model.card, given, staging)
+        known, named = embedded(hub, gently.card, given, staging)
     # In the order of blocks, whatever their nodes: a batch decides the last bits of an embedding.
     todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not known[row]]
     unnamed = np.flatnonzero(~named).tolist()
@@ -132,13 +132,13 @@ def _show(
     if todo and len(skipped) == len(todo) and not known.any():
         raise SourceUnreadable(skipped[0].path, f"{skipped[0].reason}; no image of the hub can be read")
     for few in _in_parts(unnamed, gently.text_batch):
-        vectors = gently.encode_texts([given.captions[n] for n in few])
+        vectors = _rounded(gently.card, gently.encode_texts([given.captions[n] for n in few]))
         _put_down(staging, "caption", dict(zip(given.nodes[few].tolist(), vectors, strict=True)))
-    return LabelReport(gently.model.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0)
+    return LabelReport(gently.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0)
 
 
 def _show_images(
-    gently: "_Gently", given: LabelInput, todo: list[int], staging: Path, progress: Progress | None, workers: int
+    gently: Gently, given: LabelInput, todo: list[int], staging: Path, progress: Progress | None, workers: int
 ) -> list[Skipped]:
     """Show the model these images, put down what it makes of them, and return those that cannot be read."""
     skipped: list[Skipped] = []
@@ -224,68 +224,6 @@ def is_settled(hub: Hub, card: ModelCard) -> bool:
     return True
 
 
-# -- the model ----------------------------------------------------------------------------------------
-
-
-class _Gently:
-    """Hands things to a model in smaller batches once memory ran out."""
-
-    def __init__(self, model: VisionLanguageModel, batch: int, text_batch: int, say: Say | None) -> None:
-        self.model = model
-        self.batch = batch
-        self.text_batch = text_batch
-        self._image_limit, self._text_limit = batch, text_batch
-        self._say = say
-
-    def encode_images(self, pictures: Sequence[Image]) -> Float16:
-        """Return float16 embeddings, shape (i, d)."""
-        parts, self._image_limit = self._encode(self.model.encode_images, pictures, self._image_limit, "images")
-        return parts
-
-    def encode_texts(self, texts: Sequence[str]) -> Float16:
-        """Return float16 embeddings, shape (n, d)."""
-        parts, self._text_limit = self._encode(self.model.encode_texts, texts, self._text_limit, "captions")
-        return parts
-
-    def _encode(
-        self, encode: Callable[[Sequence[Item]], Float32], items: Sequence[Item], limit: int, what: str
-    ) -> tuple[Float16, int]:
-        """Encode at most `limit` at a time, and return with the embeddings the limit that held."""
-        parts: list[Float16] = []
-        done = 0
-        while done < len(items):
-            few = items[done : done + limit]
-            vectors = _or_none(encode, few)
-            if vectors is None:
-                limit = self._halve(len(few), what)
-                continue
-            parts.append(_rounded(self.model, vectors))
-            done += len(few)
-        return np.concatenate(parts), limit
-
-    def _halve(self, tried: int, what: str) -> int:
-        """Return half of what was too much."""
-        release_memory()
-        if tried == 1:
-            raise ModelNotLoadable(
-                self.model.card.name, "there is no memory for even one image; free some, or give --device cpu"
-            )
-        if self._say:
-            self._say(f"{self.model.card.name}: no memory for {tried} {what} at once; going on with batches of half")
-            self._say = None
-        return tried // 2
-
-
-def _or_none(encode: Callable[[Sequence[Item]], Float32], items: Sequence[Item]) -> Float32 | None:
-    """Encode, or return None for lack of memory; the error goes, and with it the tensors its frames hold."""
-    try:
-        return encode(items)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
-
-
 # -- embeddings ---------------------------------------------------------------------------------------
 
 
@@ -368,18 +306,20 @@ def _hold(staging: Path, hub: Path) -> Iterator[None]:
 
 
 def _encode_images(
-    gently: _Gently, ordinals: list[int], pictures: Sequence[Picture], skipped: list[Skipped]
+    gently: Gently, ordinals: list[int], pictures: Sequence[Picture], skipped: list[Skipped]
 ) -> dict[int, Float16]:
     """Return the embeddings of those that could be read, by ordinal."""
     skipped += [picture for picture in pictures if isinstance(picture, Skipped)]
     seen = {n: picture for n, picture in zip(ordinals, pictures, strict=True) if not isinstance(picture, Skipped)}
-    return dict(zip(seen, gently.encode_images(list(seen.values())), strict=True)) if seen else {}
+    if not seen:
+        return {}
+    return dict(zip(seen, _rounded(gently.card, gently.encode_images(list(seen.values()))), strict=True))
 
 
-def _rounded(model: VisionLanguageModel, vectors: Float32) -> Float16:
+def _rounded(card: ModelCard, vectors: Float32) -> Float16:
     """Round embeddings to what is stored; what is no number would beat every node, or none."""
     if not np.isfinite(vectors).all():
-        raise ModelNotLoadable(model.card.name, "it gives embeddings that are not numbers; its weights are damaged")
+        raise ModelNotLoadable(card.name, "it gives embeddings that are not numbers; its weights are damaged")
     return vectors.astype(np.float16)
 
 

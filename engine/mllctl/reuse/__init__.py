@@ -1,20 +1,10 @@
 """Let the selected models answer the task: Eq 8-10 of MLL.
 
-    Selection ── saved ── selection.json ── ensemble ── answers to a batch of images in memory
+    Selection ── saved ── selection.json ─┬─ ensemble ── answers to images in memory ── styles
+                                          ├─ heads ───── what open_clip alone can use
+    files, folders, shards ───────────────┴─ answering ─ parts ─┬─ writing ──── CSV, JSON lines, Parquet
+                                                     truth ─────┴─ measuring ── plotting
 
-A saved selection travels without the hub; an ensemble loads the models it names, and no others.
+A saved selection travels without the hub; an ensemble loads the models it names, and no others. `calibrating` reads
+from labels what a model's logits should be divided by. Nothing is imported here: `select` needs `saved` alone.
 """
-
-from mllctl.reuse.ensemble import Ensemble, Member, Prediction, class_probability
-from mllctl.reuse.saved import SavedModel, SavedSelection, read_selection, save_selection
-
-__all__ = [
-    "Ensemble",
-    "Member",
-    "Prediction",
-    "SavedModel",
-    "SavedSelection",
-    "class_probability",
-    "read_selection",
-    "save_selection",
-]

@@ -1,11 +1,22 @@
 """Models that answer one task together, in memory.
 
 `Ensemble.load` loads the models a saved selection names; `predict` shows each of them every image once, whatever the
-number of classes it serves, and combines their answers.
+number of classes it serves, and combines their answers. For more images than answers fit into memory, with resume, see
+`answering`.
+
+    ensemble = Ensemble.open("selection.json")
+    ensemble.predict(images).names          the classes
+    ensemble(images, top_k=3)               as a pipeline of transformers answers
+    ensemble.classifier.predict(images)     as a classifier of scikit-learn answers
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -13,14 +24,20 @@ from PIL import Image
 from mllctl.backends import load_model
 from mllctl.backends.devices import in_precision, precision_of
 from mllctl.backends.protocol import VisionLanguageModel
+from mllctl.backends.remembering import remembered
+from mllctl.backends.sharing import one_batch
 from mllctl.captions import PROMPT
 from mllctl.errors import ModelNotLoadable
+from mllctl.images.pictures import Viewable, as_pictures, is_one
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.ensemble import Weighting, ensemble_confidence, softmax
-from mllctl.reuse.saved import SavedModel, SavedSelection, save_selection
+from mllctl.reuse.saved import DEFAULT_WEIGHTING, SavedModel, SavedSelection, read_selection, save_selection
+from mllctl.reuse.styles import Classifier, PipelineAnswer, pipeline_answers
 from mllctl.select import Breadth, Selection
 
-Loader = Callable[[str], VisionLanguageModel]
+Loader = Callable[[str, str], VisionLanguageModel]  # of a source, on a device
+
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -66,12 +83,22 @@ class Ensemble:
     """
 
     def __init__(
-        self, classes: Sequence[str], members: Sequence[Member], chosen: Int, weighting: Weighting = "entropy"
+        self, classes: Sequence[str], members: Sequence[Member], chosen: Int, weighting: Weighting = DEFAULT_WEIGHTING
     ) -> None:
         self.classes = tuple(classes)
         self.members = tuple(members)
         self.chosen = chosen
         self.weighting = weighting
+
+    @classmethod
+    def open(cls, path: Path | str, device: str = "cpu") -> "Ensemble":
+        """Load the models that a selection file names, which `mllctl select --save` has written.
+
+        Raises:
+            SourceUnreadable: if it is no such file.
+            ModelNotLoadable: if a model cannot be loaded, or is not the one that was labelled.
+        """
+        return cls.load(read_selection(Path(path)), device=device)
 
     @classmethod
     def load(cls, saved: SavedSelection, load: Loader = load_model, device: str = "cpu") -> "Ensemble":
@@ -92,7 +119,7 @@ class Ensemble:
     def from_selection(
         cls,
         selection: Selection,
-        weighting: Weighting = "entropy",
+        weighting: Weighting = DEFAULT_WEIGHTING,
         template: str = PROMPT,
         *,
         breadth: Breadth | None = None,
@@ -101,16 +128,50 @@ class Ensemble:
         """Load the models a selection names: `load` of what `save_selection` makes of it."""
         return cls.load(save_selection(selection, breadth, weighting, (template,)), load)
 
-    def predict(self, images: Sequence[Image.Image]) -> Prediction:
-        """Answer a batch of images."""
-        if not images:
-            return Prediction(self.classes, np.zeros((0, len(self.classes))))
-        probability = np.stack([class_probability(member, images) for member in self.members])
-        return Prediction(self.classes, ensemble_confidence(probability, self.chosen, self.weighting))
+    def predict(self, images: Viewable | Iterable[Viewable], batch: int = BATCH) -> Prediction:
+        """Answer one image or any number of them.
+
+        Args:
+            images: Pillow images, paths, arrays or tensors, as `images.pictures.as_picture` takes them; or one array
+                or tensor of them all.
+            batch: images shown to a model at once.
+
+        Raises:
+            SourceUnreadable: if a path has no image behind it.
+            ValueError: if an array is none of a picture, or `batch` is below 1.
+        """
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, got {batch}")
+        pictures = as_pictures(images)
+        parts = [np.zeros((0, len(self.classes)))]
+        while few := list(islice(pictures, batch)):
+            with one_batch():
+                probability = np.stack([class_probability(member, few) for member in self.members])
+            parts.append(ensemble_confidence(probability, self.chosen, self.weighting))
+        return Prediction(self.classes, np.concatenate(parts))
+
+    def __call__(self, images: Viewable | Iterable[Viewable], top_k: int = 5) -> PipelineAnswer | list[PipelineAnswer]:
+        """Answer as a zero-shot image classification pipeline of transformers does.
+
+        Returns:
+            of each image its best classes, best first, as `{"label": ..., "score": ...}`; of one image, not in a list,
+            just these.
+        """
+        answers = pipeline_answers(self.classes, self.predict(images).confidence, top_k)
+        return answers[0] if is_one(images) else answers
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The ensemble with the methods of a fitted classifier of scikit-learn."""
+        return Classifier(self.classes, lambda images: self.predict(images).confidence)
 
 
 def load_member(
-    saved: SavedModel, prompts: Sequence[Sequence[str]], load: Loader = load_model, device: str = "cpu"
+    saved: SavedModel,
+    prompts: Sequence[Sequence[str]],
+    load: Loader = load_model,
+    device: str = "cpu",
+    cache: Path | None = None,
 ) -> Member:
     """Load a model and encode the prompts of the classes.
 
@@ -119,24 +180,31 @@ def load_member(
         prompts: of each class one a template, shape (c, t).
         load: makes a model from its source, on `device`.
         device: where torch runs it.
+        cache: folder in which embeddings of prompts are kept; None to encode them.
 
     Raises:
         ModelNotLoadable: if it cannot be loaded, or is not the one that was labelled.
     """
-    model = in_precision(load(saved.source), precision_of(saved), device)
+    model = in_precision(load(saved.source, device), precision_of(saved), device)
     if model.card.fingerprint != saved.fingerprint:
         raise ModelNotLoadable(saved.name, "its weights are not those that were labelled; label it again")
     found = SavedModel.of(model.card)
     if (found.preprocess, found.tokenizer, found.image_size) != (saved.preprocess, saved.tokenizer, saved.image_size):
         raise ModelNotLoadable(saved.name, "it is prepared in another way than when it was labelled; label it again")
-    return Member(model, encode_classes(model, prompts), saved.temperature)
+    return Member(model, encode_classes(model, prompts, cache), saved.temperature)
 
 
-def encode_classes(model: VisionLanguageModel, prompts: Sequence[Sequence[str]]) -> Float:
+def encode_classes(model: VisionLanguageModel, prompts: Sequence[Sequence[str]], cache: Path | None = None) -> Float:
     """Return one unit vector a class: the mean of its prompts' unit vectors, scaled to length 1, shape (c, d)."""
     count = len(prompts[0]) if prompts else 0
     texts = [text for row in prompts for text in row]
-    vectors = model.encode_texts(texts).astype(np.float64).reshape(len(prompts), count, -1)
+    if cache is None:
+        found = model.encode_texts(texts)
+    else:
+        # Apart for each version of what encodes them, which decides the last bits.
+        libraries = hashlib.sha256(json.dumps(model.card.libraries, sort_keys=True).encode()).hexdigest()[:8]
+        found = remembered(cache / "texts" / f"{model.card.identity}-{libraries}", texts, model.encode_texts)
+    vectors = found.astype(np.float64).reshape(len(prompts), count, -1)
     if count == 1:
         return np.asarray(vectors[:, 0])
     mean = vectors.mean(axis=1)
@@ -147,6 +215,13 @@ def class_probability(member: Member, images: Sequence[Image.Image]) -> Float:
     """Return P(c | x) of one model: softmax over classes of its scale times cosine, shape (i, c).
 
     A logit bias is the same for all classes and cancels.
+
+    Raises:
+        ModelNotLoadable: if what comes out is not numbers.
     """
     cosine = member.model.encode_images(images).astype(np.float64) @ member.prompts.T
+    if not np.isfinite(cosine).all():
+        raise ModelNotLoadable(
+            member.model.card.name, "it gives embeddings that are not numbers; its weights are damaged"
+        )
     return softmax(member.model.card.logit_scale / member.temperature * cosine)

@@ -6,9 +6,8 @@ No hub is needed to read or to use it: models are loaded by their sources and ch
 no weights, no images and no path of the hub.
 """
 
+import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from mllctl.backends.protocol import ModelCard
 from mllctl.captions import PROMPT, class_prompts, clean_classes
 from mllctl.errors import InvalidTask, SourceUnreadable
+from mllctl.files import check_new, write_whole
 from mllctl.kernels.arrays import Int
 from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
 from mllctl.select import Breadth, Selection
@@ -104,23 +104,20 @@ class SavedSelection:
     weighting: Weighting
     told: Told
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(_as_json(self), sort_keys=True).encode()).hexdigest()
+
     def write(self, path: Path, *, replace: bool = False) -> None:
         """Write it as JSON, under its name only when it is whole.
 
         Raises:
             SourceUnreadable: if there is such a file already, and it is not to be replaced; or no such folder.
         """
-        if path.exists() and not replace:
-            raise SourceUnreadable(path, "is there already; name a new file or give --force")
-        if not path.parent.is_dir():
-            raise SourceUnreadable(path, "there is no such folder to write it in; make it first")
+        check_new(path, replace=replace)
         facts = {"format": FORMAT, "version": VERSION, **_as_json(self)}
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".json")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-        Path(unfinished).chmod(0o644)
-        Path(unfinished).replace(path)
+        write_whole(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 def save_selection(

@@ -14,6 +14,7 @@ models and the verdict are ours; `matching="caption", estimator="paper"` is the 
 from mllctl.select.choosing import select_models
 from mllctl.select.doubting import chance
 from mllctl.select.selection import (
+    BREADTHS,
     ESTIMATORS,
     MATCHINGS,
     Answer,
@@ -28,6 +29,7 @@ from mllctl.select.selection import (
 )
 
 __all__ = [
+    "BREADTHS",
     "ESTIMATORS",
     "MATCHINGS",
     "Answer",

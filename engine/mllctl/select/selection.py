@@ -17,6 +17,7 @@ Estimator = Literal["shrunk", "paper"]
 ESTIMATORS: tuple[Estimator, ...] = ("shrunk", "paper")
 Ruling = Literal["use", "use with care", "prefer the best-overall model"]
 Breadth = Literal["one", "few", "each"]
+BREADTHS: tuple[Breadth, ...] = ("one", "few", "each")
 
 
 @dataclass(frozen=True)

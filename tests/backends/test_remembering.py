@@ -1,7 +1,7 @@
 import numpy as np
 
 from fakes import FakeEncoder
-from mllctl.backends.sentence import RememberingEncoder
+from mllctl.backends.remembering import RememberingEncoder
 
 
 def test_the_same_texts_are_encoded_once(tmp_path):
