@@ -187,6 +187,11 @@ def test_a_change_prints_the_documented_keys(run, hubs, photos):
     check_keys(run("hub", "upgrade", "--json"), "hub upgrade")
 
 
+def test_an_export_prints_the_documented_keys(run, hubs):
+    run("select", "--class", "dog", "--class", "cat", "--hub", hubs.labelled, "--save", "selection.json")
+    check_keys(run("export", "--selection", "selection.json", "heads", "--json"), "export")
+
+
 def test_a_lock_that_does_not_hold_prints_the_documented_keys(run, hubs):
     run("model", "lock", "--out", "models.lock", "--hub", hubs.labelled)
     check_keys(

@@ -9,7 +9,7 @@ import pytest
 
 from fakes import paint_folder
 from mllctl.errors import SourceUnreadable
-from mllctl.images import Skipped, read_bytes
+from mllctl.images import Skipped, packs, read_bytes
 from mllctl.images.listing import list_images
 
 
@@ -100,6 +100,23 @@ def test_a_parquet_file_may_hold_nothing_but_pictures(folder, tmp_path):
     assert names(rows) == [f"{tmp_path}/pack.parquet#{n}" for n in range(4)]
     assert [read_bytes(row.uri) for row in rows] == contents
     assert [row.word for row in listed(tmp_path / "told.parquet", truth="class")] == ["0", "1", "1", "0"]
+
+
+@pytest.mark.parametrize("column", ["image", "image.bytes", "picture", "jpg"])
+@pytest.mark.parametrize("cached", [True, False])
+def test_pictures_are_found_in_the_columns_that_data_sets_use(folder, tmp_path, monkeypatch, column, cached):
+    monkeypatch.setattr(packs, "_READER", packs._Reader())
+    monkeypatch.setattr(packs, "CACHED_GROUP", 1 << 26 if cached else 0)
+    contents = [path.read_bytes() for path in sorted(folder.rglob("*.png"))]
+    name, _, inner = column.partition(".")
+    cells = [{"bytes": content, "path": "x.png"} for content in contents] if inner else contents
+    parquet.write_table(pa.table({"label": [1, 0, 1, 0], name: cells}), tmp_path / "pack.parquet")
+    rows = listed(tmp_path / "pack.parquet", truth="label")
+    assert [read_bytes(row.uri) for row in rows] == contents
+    assert [row.word for row in rows] == ["1", "0", "1", "0"]
+    parquet.write_table(pa.table({"image": ["a", "b"]}), tmp_path / "text.parquet")
+    with pytest.raises(SourceUnreadable, match="no column 'path'"):
+        listed(tmp_path / "text.parquet")
 
 
 def test_shards_are_images_with_truth_beside_them_in_them_or_in_their_folder(tmp_path, pngs, write_tar):

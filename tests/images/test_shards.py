@@ -198,7 +198,8 @@ def test_only_the_latest_row_groups_are_kept(pack, monkeypatch):
     path, _ = pack
     reader = packs._Reader()
     monkeypatch.setattr(packs, "_READER", reader)
-    sizes = [packs._bytes_of(parquet.ParquetFile(path), group) for group in range(4)]
+    pack = packs._Pack(parquet.ParquetFile(path), [], "picture")
+    sizes = [packs._bytes_of(pack, group) for group in range(4)]
     monkeypatch.setattr(packs, "CACHED", sizes[0] + sizes[1] + 1)
     for row in (0, 30, 60, 99, 5):
         read_bytes(f"{path}#{row}")

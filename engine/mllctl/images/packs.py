@@ -17,9 +17,31 @@ from typing import Any
 CACHED = 1 << 27
 CACHED_GROUP = 1 << 26
 BATCH = 16
-COLUMN = "picture"
+# Where encoded pictures may be, the usual first: bytes, or a structure with bytes, as `datasets` writes it.
+COLUMNS = ("picture", "image", "bytes", "jpg", "png")
 
 Pictures = list[bytes | None]
+
+
+def picture_column(schema: Any) -> str | None:
+    """Return the column of an Arrow schema that pictures are in, as Parquet calls it; None if there is none."""
+    import pyarrow as pa
+
+    for name in COLUMNS:
+        if name not in schema.names:
+            continue
+        kind = schema.field(name).type
+        if _is_bytes(kind):
+            return name
+        if pa.types.is_struct(kind) and any(part.name == "bytes" and _is_bytes(part.type) for part in kind):
+            return f"{name}.bytes"
+    return None
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def picture(path: Path, row: int, limit: int) -> bytes:
@@ -52,6 +74,7 @@ class _Pack:
 
     file: Any
     starts: list[int]
+    column: str
     group: int = -1  # the large row group that is being read forward
     batches: Iterator[Any] | None = None
     first: int = 0  # row of the group that `held` starts with
@@ -78,12 +101,11 @@ class _Reader:
             return None
         group = bisect_right(pack.starts, row) - 1
         within = row - pack.starts[group]
-        size = _bytes_of(pack.file, group)
+        size = _bytes_of(pack, group)
         if size > CACHED_GROUP:
             return _read_forward(pack, group, within)
         if (key, group) not in self._kept:
-            column = pack.file.read_row_group(group, columns=[COLUMN]).column(COLUMN).to_pylist()
-            self._kept[key, group] = size, column
+            self._kept[key, group] = size, _pictures(pack.file.read_row_group(group, columns=[pack.column]))
             while sum(kept for kept, _ in self._kept.values()) > CACHED and len(self._kept) > 1:
                 self._kept.popitem(last=False)
         self._kept.move_to_end((key, group))
@@ -97,29 +119,38 @@ class _Reader:
             rows = [file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups)]
             if self._pack is not None:
                 self._pack.file.close()
-            self._key, self._pack = key, _Pack(file, [0, *accumulate(rows)])
+            column = picture_column(file.schema_arrow)
+            if column is None:
+                raise KeyError("no column of pictures")
+            self._key, self._pack = key, _Pack(file, [0, *accumulate(rows)], column)
         return self._pack
 
 
 def _read_forward(pack: _Pack, group: int, within: int) -> bytes | None:
     """Return a picture of a row group too large to be kept."""
     if pack.group != group or within < pack.first:
-        batches = pack.file.iter_batches(BATCH, row_groups=[group], columns=[COLUMN])
+        batches = pack.file.iter_batches(BATCH, row_groups=[group], columns=[pack.column])
         pack.group, pack.batches, pack.first, pack.held = group, batches, 0, []
     while within >= pack.first + len(pack.held):
         batch = next(pack.batches or iter(()), None)
         if batch is None:
             return None
         pack.first += len(pack.held)
-        pack.held = batch.column(0).to_pylist()
+        pack.held = _pictures(batch)
     return pack.held[within - pack.first]
 
 
-def _bytes_of(file: Any, group: int) -> int:
+def _pictures(rows: Any) -> Pictures:
+    """Return the pictures of rows that have no other column."""
+    cells = rows.column(0).to_pylist()
+    return [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
+
+
+def _bytes_of(pack: _Pack, group: int) -> int:
     """Return how many bytes the pictures of a row group take, unpacked."""
-    facts = file.metadata.row_group(group)
+    facts = pack.file.metadata.row_group(group)
     columns = [facts.column(n) for n in range(facts.num_columns)]
-    return sum(int(column.total_uncompressed_size) for column in columns if column.path_in_schema == COLUMN)
+    return sum(int(column.total_uncompressed_size) for column in columns if column.path_in_schema == pack.column)
 
 
 _READER = _Reader()

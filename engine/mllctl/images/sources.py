@@ -19,6 +19,7 @@ from typing import Any
 
 from mllctl.errors import SourceUnreadable
 from mllctl.images import tars
+from mllctl.images.packs import picture_column
 from mllctl.images.pixels import ENDINGS
 from mllctl.images.records import Row, Skipped
 from mllctl.images.uris import store
@@ -266,10 +267,8 @@ def parquet_rows(source: Path, domain: str, shown: str | None = SYNSET) -> Rows:
         raise SourceUnreadable(source, "not a Parquet file") from error
     with file:
         schema = file.schema_arrow
-        packed = "picture" in schema.names
+        packed = picture_column(schema) is not None
         _need_columns(source, schema.names, (*([shown] if shown else []), *(() if packed else ("path",))))
-        if packed:
-            _need_bytes(source, schema.field("picture").type)
         columns = [name for name in (shown, "path", "domain") if name and name in schema.names]
         pack = store(source)
         for number, row in enumerate(_parquet_cells(source, file, columns)):
@@ -301,13 +300,6 @@ def _need_columns(source: Path, names: Sequence[str], needed: Sequence[str]) -> 
     missing = [name for name in needed if name not in names]
     if missing:
         raise SourceUnreadable(source, f"no column {missing[0]!r}; it has {', '.join(names) or 'none'}")
-
-
-def _need_bytes(source: Path, kind: Any) -> None:
-    import pyarrow as pa
-
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise SourceUnreadable(source, f"column 'picture' must hold bytes, not {kind}")
 
 
 # -- webdataset ---------------------------------------------------------------------------------------
