@@ -99,6 +99,19 @@ CONTENTS = {
 SKIPPED = {"skipped[].path": "An input that was not used.", "skipped[].reason": "Why, in a few words."}
 
 
+PREDICTED = {
+    "predictions[].path": "The image, as it was named; no predictions are printed with --out.",
+    "predictions[].class": "The class with the highest confidence.",
+    "predictions[].confidence": "That confidence, in [0, 1]; those of all classes need not add to 1.",
+    "predictions[].entropy": "Of the confidences, scaled to add to 1, in nats.",
+    "predictions[].top[].class": "The best classes, best first, at most --top.",
+    "predictions[].top[].confidence": "Their confidences.",
+    "predictions[].models[]": "The models that spoke for the class, best first.",
+    "out": "The file of --out, or null.",
+    **SKIPPED,
+}
+
+
 def _each(keys: dict[str, str]) -> dict[str, str]:
     """The same keys in every item of a list."""
     return {f"[].{key}": meaning for key, meaning in keys.items()}
@@ -358,11 +371,31 @@ KEYS = {
         "changes[].change": "What would change the decision,",
         "changes[].model": "and for which model.",
     },
-    "predict": {
-        "predictions[].path": "The image.",
-        "predictions[].class": "The class with the highest confidence.",
-        "predictions[].confidence": "That confidence, in [0, 1]; those of all classes need not add to 1.",
-        **SKIPPED,
+    "predict": PREDICTED,
+    "predict, with --truth": {
+        **PREDICTED,
+        "predictions[].truth": "The class it truly shows, null if it is none of them.",
+        "measures.images": "Images that were measured; `measures` is null if there are none.",
+        "measures.outside": "Images that were not, their truth being none of the classes.",
+        "measures.accuracy": "Top-1, in [0, 1].",
+        "measures.mean_class_recall": "Recall, mean over the classes that have images, in [0, 1].",
+        "measures.top5": "Share with the truth among the five best classes; null of five classes or fewer.",
+        "measures.calibration_error": "Expected difference of confidence and accuracy, in [0, 1].",
+        "measures.reliability[].low": "A bin of confidences above this,",
+        "measures.reliability[].high": "and at most this.",
+        "measures.reliability[].images": "Images in it.",
+        "measures.reliability[].confidence": "Their mean confidence, or null.",
+        "measures.reliability[].accuracy": "Share of them that is right, or null.",
+        "measures.classes[].class": "A class.",
+        "measures.classes[].images": "Images that truly show it.",
+        "measures.classes[].recall": "Share of these that was taken for it, or null.",
+        "measures.classes[].precision": "Share of what was taken for it that shows it, or null.",
+        "measures.confusion[][]": "Images of a true class by the class they were taken for.",
+        "measures.contribution[].model": "A model.",
+        "measures.contribution[].classes": "How many classes it answers.",
+        "measures.contribution[].alone": "Top-1 of it alone.",
+        "measures.contribution[].without": "Top-1 of the others without it, null if there is no other.",
+        "measures.contribution[].weight": "Its mean share in the answers.",
     },
     "export": {
         "path": "The folder that was written.",

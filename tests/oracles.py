@@ -225,3 +225,113 @@ def chance_of_a_hit(row, truth, nodes, classes):
     others = [u for u in nodes if u != truth]
     tasks = list(itertools.combinations(others, min(classes - 1, len(others))))
     return sum(not any(beats(row, u, truth) for u in task) for task in tasks) / len(tasks)
+
+
+def answer_weight(probability, members, answer, weighting):
+    """How much each model has in the answer for one class of each image, shape (m, i)."""
+    table = [[0.0] * len(answer) for _ in probability]
+    for x, c in enumerate(answer):
+        chosen = [m for m in members[c] if m >= 0]
+        disorder = [entropy(probability[m][x]) for m in chosen]
+        if weighting == "entropy":
+            loud = disorder
+        elif weighting == "confidence":
+            loud = [1 / max(h, 1e-12) for h in disorder]
+        else:
+            loud = [1.0] * len(chosen)
+        if sum(loud) == 0:
+            loud = [1.0] * len(chosen)
+        for m, share in zip(chosen, loud, strict=True):
+            table[m][x] += share / sum(loud)
+    return table
+
+
+def confusion(truth, predicted, classes):
+    table = [[0] * classes for _ in range(classes)]
+    for t, u in zip(truth, predicted, strict=True):
+        table[t][u] += 1
+    return table
+
+
+def rank_of_truth(confidence, truth):
+    return [sum(beats(row, u, t) for u in range(len(row))) for row, t in zip(confidence, truth, strict=True)]
+
+
+def bin_of(confidence, bins):
+    if confidence == 0:
+        return 0
+    return next(b for b in range(bins) if b / bins < confidence <= (b + 1) / bins)
+
+
+def reliability(confidence, correct, bins):
+    """(images, sum of confidence, hits) of each bin."""
+    rows = [[0, 0.0, 0] for _ in range(bins)]
+    for sure, right in zip(confidence, correct, strict=True):
+        row = rows[bin_of(sure, bins)]
+        row[0] += 1
+        row[1] += sure
+        row[2] += 1 if right else 0
+    return rows
+
+
+def calibration_error(rows):
+    images = sum(count for count, _, _ in rows)
+    return sum(count / images * abs(hits / count - total / count) for count, total, hits in rows if count)
+
+
+def shares(part, whole):
+    return [n / all_ if all_ else None for n, all_ in zip(part, whole, strict=True)]
+
+
+def first_best_class(row):
+    return winner(row, range(len(row)))
+
+
+def top1(confidence, truth):
+    return sum(first_best_class(row) == t for row, t in zip(confidence, truth, strict=True)) / len(truth)
+
+
+def measures(probability, confidence, truth, members, weighting):
+    """What the answers to all images are worth, by the names of the engine; None if the truth of none is known."""
+    known = [x for x, t in enumerate(truth) if t != -1]
+    if not known:
+        return None
+    probability = [[rows[x] for x in known] for rows in probability]
+    confidence, classes = [confidence[x] for x in known], range(len(members))
+    outside, truth = len(truth) - len(known), [truth[x] for x in known]
+    answer = [first_best_class(row) for row in confidence]
+    table = confusion(truth, answer, len(members))
+    found, shown = [table[c][c] for c in classes], [sum(table[c]) for c in classes]
+    recall, precision = shares(found, shown), shares(found, [sum(row[c] for row in table) for c in classes])
+    rows = reliability([max(row) for row in confidence], [a == t for a, t in zip(answer, truth, strict=True)], 15)
+    weight = answer_weight(probability, members, answer, weighting)
+    known_recall = [r for r in recall if r is not None]
+    ranks = rank_of_truth(confidence, truth)
+    contribution = []
+    for m in range(len(probability)):
+        served = [c for c in classes if m in members[c]]
+        others = sorted({u for row in members for u in row} - {m, -1})
+        rest = [[u for u in row if u != m] for row in members]
+        for c in served:
+            if all(u == -1 for u in rest[c]):
+                rest[c] = others
+        left = top1(ensemble_confidence(probability, rest, weighting), truth) if others else None
+        contribution.append((len(served), top1(probability[m], truth), left, sum(weight[m]) / len(truth)))
+    return {
+        "images": len(truth),
+        "outside": outside,
+        "accuracy": top1(confidence, truth),
+        "mean_class_recall": sum(known_recall) / len(known_recall),
+        "top5": sum(rank < 5 for rank in ranks) / len(truth) if len(members) > 5 else None,
+        "calibration_error": calibration_error(rows),
+        "reliability": [(n, total / n if n else None, hits / n if n else None) for n, total, hits in rows],
+        "classes": list(zip(shown, recall, precision, strict=True)),
+        "confusion": table,
+        "contribution": contribution,
+    }
+
+
+def mistaken(table):
+    """(truth, answer, images) of all mistakes, the most frequent first."""
+    pairs = [(t, u) for t in range(len(table)) for u in range(len(table)) if t != u and table[t][u]]
+    return [(t, u, table[t][u]) for t, u in sorted(pairs, key=lambda pair: (-table[pair[0]][pair[1]], pair))]

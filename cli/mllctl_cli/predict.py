@@ -31,9 +31,8 @@ from mllctl_cli.select import (
 
 if TYPE_CHECKING:
     from mllctl.images import Skipped
-    from mllctl.reuse.measuring import Measures, Tally
-
     from mllctl.reuse.answering import Answering
+    from mllctl.reuse.measuring import Measures, Tally
 
 SHARE = 0.5  # of the memory there is, for models that are loaded together
 MISTAKES_SHOWN = WORDS_SHOWN = 5
@@ -221,6 +220,8 @@ class Outputs:
     def write(self, found: "Measures | None") -> None:
         """Write the measures, where that was asked for."""
         if found is None:
+            if self.truth:
+                render.say("no image could be measured")
             return
         if self.measures:
             write_whole(self.measures, dumps(measures_json(found), indent=2) + "\n")
@@ -315,8 +316,8 @@ def _print(answers: list[Record], skipped: tuple["Skipped", ...], found: "Measur
     if outputs.json:
         missed = [{"path": one.path, "reason": one.reason} for one in skipped]
         out = str(outputs.out) if outputs.out else None
-        measures = measures_json(found) if found else None
-        render.print_json({"predictions": answers, "out": out, "skipped": missed, "measures": measures})
+        measures = {"measures": measures_json(found) if found else None} if outputs.truth else {}
+        render.print_json({"predictions": answers, "out": out, "skipped": missed, **measures})
         return
     if not outputs.out:
         rows = [(a["path"], a["class"], f"{a['confidence']:.3f}", _second(a)) for a in answers]
@@ -368,8 +369,11 @@ def measures_json(found: "Measures") -> dict[str, Any]:
         "mean_class_recall": found.mean_class_recall,
         "top5": found.top5,
         "calibration_error": found.calibration_error,
-        "reliability": [],
-        "classes": [dataclasses.asdict(row) for row in found.classes],
+        "reliability": [dataclasses.asdict(row) for row in found.reliability],
+        "classes": [
+            {"class": row.class_, "images": row.images, "recall": row.recall, "precision": row.precision}
+            for row in found.classes
+        ],
         "confusion": found.confusion.tolist(),
         "contribution": [dataclasses.asdict(part) for part in found.contribution],
     }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mllctl.index import build_index
     from mllctl.label import label_model
     from mllctl.reuse.ensemble import Ensemble, Prediction
+    from mllctl.reuse.heads import export_heads
     from mllctl.reuse.saved import read_selection, save_selection
     from mllctl.select import Selection, select_models
 
@@ -42,6 +43,7 @@ __all__ = [
     "Selection",
     "build_index",
     "evaluate_hub",
+    "export_heads",
     "find_hub",
     "label_model",
     "load_model",
@@ -60,6 +62,7 @@ _HOME = {
     "Selection": "select",
     "build_index": "index",
     "evaluate_hub": "evaluate",
+    "export_heads": "reuse.heads",
     "find_hub": "hub",
     "label_model": "label",
     "load_model": "backends",

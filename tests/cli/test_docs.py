@@ -180,7 +180,9 @@ def test_a_change_prints_the_documented_keys(run, hubs, photos):
     check_keys(run("label", "--all", "--json"), "label", code=3)
     [gone] = [image["image"] for image in run("images", "list", "--json").json if image["uri"].endswith("01/1.png")]
     check_keys(run("images", "remove", gone, "--json"), "images remove")
-    check_keys(run("predict", photos, "--class", "dog", "--class", "cat", "--json"), "predict", code=3)
+    predicting = ("predict", photos, "--class", "dog", "--class", "cat", "--json")
+    check_keys(run(*predicting), "predict", code=3)
+    check_keys(run(*predicting, "--truth", "folder"), "predict, with --truth", code=3)
     assert run("hub", "compact", "--json").json == {"merged": []}
     check_keys(run("hub", "compact", "fake/0", "--json"), "hub compact")
     check_keys(run("model", "remove", "fake/0", "--json"), "model remove")

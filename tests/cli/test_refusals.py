@@ -43,7 +43,7 @@ TASKS = [
     ("select --class dog --alpha nan", 2, "alpha must be in [0, 1], got nan"),
     ("select --class dog --nodes 0", 2, "at least 1, got 0"),
     ("predict picture.png", 2, "name the classes"),
-    ("predict --class dog", 2, "missing argument 'IMAGE'"),
+    ("predict --class dog", 2, "name images, folders"),
     ("predict gone.png --class dog", 1, "gone.png: no such file or folder"),
     ("predict folder --class dog", 1, "folder: no images in this folder"),
     ("predict picture.png --class dog --weighting loud", 2, "entropy, confidence, uniform, got 'loud'"),

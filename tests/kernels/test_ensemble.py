@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import oracles
-from mllctl.kernels.ensemble import WEIGHTINGS, ensemble_confidence, entropy, softmax
+from mllctl.kernels.ensemble import WEIGHTINGS, answer_weight, ensemble_confidence, entropy, softmax
 
 # One-hot and uniform answers among others: zero entropies, and ties between models.
 LOGITS = st.sampled_from([-2000.0, 0.0, 0.0, 1.0, 2000.0])
@@ -38,6 +38,39 @@ def test_one_model_a_class_answers_for_itself_whatever_the_weighting(instance, w
     found = ensemble_confidence(probability, first, weighting)
     for c, (m,) in enumerate(first.tolist()):
         np.testing.assert_allclose(found[:, c], probability[m, :, c], rtol=1e-12)
+
+
+# Weights of any size, so that sums round; models, images and classes of many numbers, since loops over arrays differ.
+@given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.sampled_from(WEIGHTINGS))
+def test_an_image_is_answered_to_the_last_bit_as_if_it_were_alone(seed, models, images, classes, weighting):
+    random = np.random.default_rng(seed)
+    probability = softmax(3 * random.standard_normal((models, images, classes)))
+    members = random.integers(-1, models, (classes, 3))
+    together = ensemble_confidence(probability, members, weighting)
+    alone = [ensemble_confidence(probability[:, [x]], members, weighting)[0].tolist() for x in range(images)]
+    assert together.tolist() == alone
+
+
+@given(st.integers(0, 2**32), st.integers(1, 9), st.integers(2, 9), st.sampled_from(WEIGHTINGS))
+def test_classes_with_the_same_answers_tie_in_whatever_order_their_models_stand(seed, models, classes, weighting):
+    random = np.random.default_rng(seed)
+    probability = np.repeat(softmax(random.standard_normal((models, 4, 1))) * random.random((models, 4, 1)), classes, 2)
+    members = random.permuted(np.tile(np.arange(models), (classes, 1)), axis=1)
+    found = ensemble_confidence(probability, members, weighting)
+    assert (found == found[:, :1]).all()
+
+
+@given(answers(), st.sampled_from(WEIGHTINGS), st.data())
+def test_the_weight_in_an_answer_is_what_confidence_is_made_of(instance, weighting, data):
+    probability, members = instance
+    images, classes = probability.shape[1:]
+    answer = data.draw(hnp.arrays(np.int64, images, elements=st.integers(0, classes - 1)))
+    found = answer_weight(probability, members, answer, weighting)
+    expected = oracles.answer_weight(probability.tolist(), members.tolist(), answer.tolist(), weighting)
+    np.testing.assert_allclose(found, np.reshape(expected, found.shape), rtol=1e-12, atol=1e-12)
+    taken = probability[:, np.arange(images), answer]
+    confidence = ensemble_confidence(probability, members, weighting)[np.arange(images), answer]
+    np.testing.assert_allclose((found * taken).sum(axis=0), confidence, rtol=1e-12, atol=1e-12)
 
 
 @given(hnp.arrays(np.float64, (3, 4), elements=LOGITS))
@@ -72,6 +105,8 @@ def test_confidence_by_hand(weighting, weight_of_sure):
     found = ensemble_confidence(probability, np.array([[0, 1], [0, 1]]), weighting)
     expected = [weight_of_sure * s + (1 - weight_of_sure) * u for s, u in zip(SURE, UNSURE, strict=True)]
     assert found[0] == pytest.approx(expected, abs=1e-15)
+    weight = answer_weight(probability, np.array([[0, 1], [0, 1]]), np.array([1]), weighting)
+    assert weight[:, 0] == pytest.approx([weight_of_sure, 1 - weight_of_sure], abs=1e-15)
 
 
 def test_models_that_are_all_certain_weigh_the_same():
@@ -106,3 +141,9 @@ def test_a_class_without_members_has_confidence_zero():
 def test_ensembles_refuse(probability, members, weighting, message):
     with pytest.raises(ValueError, match=message):
         ensemble_confidence(probability, members, weighting)
+
+
+@pytest.mark.parametrize("answer", [[2], [-1], [0, 0], [[0]]])
+def test_a_weight_in_what_is_no_answer_is_refused(answer):
+    with pytest.raises(ValueError, match=r"answer must be a class 0\.\.1 of each of 1 images"):
+        answer_weight(np.ones((1, 1, 2)), np.array([[0], [0]]), np.array(answer))

@@ -1,4 +1,8 @@
-"""Let several models answer one task: Eq 8-10 of MLL (arXiv 2501.18271)."""
+"""Let several models answer one task: Eq 8-10 of MLL (arXiv 2501.18271).
+
+What is answered for an image depends on nothing but that image, to the last bit: not on those beside it, nor on the
+order in which members of a class are named.
+"""
 
 from typing import Literal, get_args
 
@@ -48,13 +52,13 @@ def ensemble_confidence(probability: Float, members: Int, weighting: Weighting =
     """
     _check(probability, members, weighting)
     strength, votes = _strength(probability, weighting), _votes(members, len(probability))
-    # Gathering the members of each class would copy P k times (benchmarks/ensemble.py). A product of matrices would be as
-    # fast, but BLAS adds in an order that depends on shapes, and a tie would depend on the images beside it.
+    # Gathering the members of each class would copy P k times (benchmarks/ensemble.py). `strength.T @ votes` is slower
+    # than this einsum, and BLAS adds in an order that depends on shapes: ties would hang on how many images there are.
     total = np.einsum("mi,mc->ic", strength, votes)
     summed = np.einsum("mic,mi,mc->ic", probability, strength, votes)
     confidence = np.divide(summed, total, out=np.zeros(total.shape), where=total > 0)
     silent = np.flatnonzero(((total <= 0) & votes.any(axis=0)).any(axis=1))
-    if len(silent) and weighting != "uniform":
+    if len(silent):
         alike = ensemble_confidence(probability[:, silent], members, "uniform")
         confidence[silent] = np.where(total[silent] > 0, confidence[silent], alike)
     return np.asarray(confidence)
@@ -81,7 +85,8 @@ def answer_weight(probability: Float, members: Int, answer: Int, weighting: Weig
     votes = _votes(members, len(probability))[:, answer]
     loud = _strength(probability, weighting) * votes
     weight = np.where(loud.sum(axis=0) > 0, loud, votes)
-    return np.asarray(weight / np.maximum(weight.sum(axis=0), np.finfo(np.float64).tiny))
+    total = weight.sum(axis=0)
+    return np.asarray(np.divide(weight, total, out=np.zeros(weight.shape), where=total > 0))
 
 
 def _check(probability: Float, members: Int, weighting: Weighting) -> None:

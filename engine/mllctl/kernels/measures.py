@@ -117,7 +117,7 @@ def reliability(confidence: Float, correct: Bool, bins: int = BINS) -> Reliabili
     bin_ = np.minimum(np.searchsorted(upper, confidence), bins - 1)
     return Reliability(
         np.bincount(bin_, minlength=bins),
-        np.bincount(bin_, confidence, minlength=bins),
+        np.asarray(np.bincount(bin_, confidence, minlength=bins), dtype=np.float64),
         np.bincount(bin_[correct], minlength=bins),
     )
 
@@ -159,7 +159,7 @@ def recall(counts: Int) -> Float:
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(f"counts must have shape (classes, classes), got {counts.shape}")
     images = counts.sum(axis=1)
-    return np.divide(np.diag(counts), images, out=np.full(len(counts), np.nan), where=images > 0)
+    return np.asarray(np.divide(np.diag(counts), images, out=np.full(len(counts), np.nan), where=images > 0))
 
 
 def mean_recall(counts: Int) -> float:

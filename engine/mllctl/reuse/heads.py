@@ -254,11 +254,11 @@ def _arguments(model: SavedModel, kind: str) -> tuple[dict[str, Any] | None, str
 
 
 def _in_folder(config: Path, checkpoint: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """Of a configuration and weights: open_clip finds the one only beside the other."""
+    """Of a configuration and weights: open_clip takes what it calls so in a folder, and the first weights there."""
     if config == checkpoint.parent / CONFIG and find_checkpoints(config.parent)[:1] == [checkpoint]:
         return {"model_name": f"local-dir:{config.parent}"}, None
     cure = f"copy {config} as {CONFIG} and {checkpoint} into a folder of their own, and load local-dir:FOLDER"
-    return None, f"open_clip wants a configuration beside its weights; {cure}"
+    return None, f"open_clip takes a folder's {CONFIG} and the first weights in it; {cure}"
 
 
 def _with_preparation(arch: str, checkpoint: str, preprocess: str) -> tuple[dict[str, Any] | None, str | None]:
