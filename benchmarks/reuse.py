@@ -54,16 +54,14 @@ DAMAGED = 0.02
 SEED = 6
 
 
-def selection_of(
-    models: Sequence[VisionLanguageModel], sources: Sequence[str], classes: Sequence[str]
-) -> SavedSelection:
+def selection_of(models: Sequence[VisionLanguageModel], sources: Sequence[str]) -> SavedSelection:
     """Make a selection in which all models answer all classes."""
-    members = np.tile(np.arange(len(models)), (len(classes), 1))
+    members = np.tile(np.arange(len(models)), (len(CLASSES), 1))
     kept = [SavedModel.of(model.card) for model in models]
     kept = [SavedModel(**{**vars(one), "source": source}) for one, source in zip(kept, sources, strict=True)]
-    told = Told(None, None, "each", {}, 0, 0.0, (True,) * len(classes), "use", "a benchmark")
-    prompts = tuple((f"a photo of {class_}",) for class_ in classes)
-    return SavedSelection(tuple(classes), ("a photo of {}",), prompts, tuple(kept), members, "uniform", told)
+    told = Told(None, None, "each", {}, 0, 0.0, (True,) * len(CLASSES), "use", "a benchmark")
+    prompts = tuple((f"a photo of {class_}",) for class_ in CLASSES)
+    return SavedSelection(tuple(CLASSES), ("a photo of {}",), prompts, tuple(kept), members, "uniform", told)
 
 
 def answer(saved: SavedSelection, files: Sequence[str], work: Path, load: Callable[..., Any], batch: int) -> int:

@@ -237,6 +237,8 @@ def _read(file: Path, now: MadeNow) -> SavedSelection:
     saved = read_selection(file)
     if given := now.given():
         raise InvalidTask(f"{file} says all of that; leave out {', '.join(given)}, or --selection")
+    if saved.told.advice != "use":
+        render.say(f"when it was selected, the verdict was: {saved.told.advice}: {saved.told.reason}")
     return saved
 
 

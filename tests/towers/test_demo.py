@@ -7,7 +7,9 @@ import oracles
 from mllctl import Ensemble, evaluate_hub, select_models
 from mllctl.demo import compare_labels, demo_tasks
 from mllctl.images import open_image
+from mllctl.kernels.ensemble import ensemble_confidence
 from mllctl.kernels.precision import node_hits
+from mllctl.reuse.ensemble import class_probability
 
 pytestmark = pytest.mark.towers
 
@@ -63,6 +65,10 @@ def test_an_image_alone_is_answered_as_in_a_batch(bundled, encoder):
     together = ensemble.predict(pictures).confidence
     alone = np.concatenate([ensemble.predict([picture]).confidence for picture in pictures])
     np.testing.assert_allclose(alone, together, atol=1e-5)
+    # What models share in a batch is what each would have made of it by itself.
+    assert len(ensemble.members) > 1
+    apart = np.stack([class_probability(member, pictures) for member in ensemble.members])
+    assert np.array_equal(ensemble_confidence(apart, ensemble.chosen, "uniform"), together)
 
 
 @pytest.mark.slow
