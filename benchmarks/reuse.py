@@ -190,8 +190,7 @@ def many(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "images": len(good) + len(bad),
         "damaged": len(bad),
         "code": process.returncode,
-        "answered_all_good_in_order": paths == sorted(paths, key=lambda name: Path(name).parts)
-        and sorted(paths) == good,
+        "answered_all_good_in_order": paths == [str(path) for path in good],
         "named_all_bad": skipped == bad,
         "seconds": seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,

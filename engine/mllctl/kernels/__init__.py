@@ -12,6 +12,8 @@
     reuse       class precision, reuse metric, best models (Eq 6, 7)
     subset      few models chosen together for many classes; quality against cost
     ensemble    confidence of several models together (Eq 8-10)
+    measures    what answers are worth when the truth is known: confusion, ranks, calibration
+    calibration the temperature of a model from logits and truth
     order       embeddings of one model -> who beats the true node of each image, best first
 
 Axes: m models, c classes, v nodes, i images, d embedding width. float64 unless said.
