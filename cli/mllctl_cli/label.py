@@ -9,6 +9,7 @@ import typer
 
 import mllctl
 from mllctl.backends.canary import watch_model
+from mllctl.backends.checking import check_source
 from mllctl.backends.comparison import likely_on
 from mllctl.backends.devices import PRECISIONS, check_precision, choose_device, in_precision
 from mllctl.backends.names import canonical
@@ -96,7 +97,10 @@ def label(
         sources += [known.card.source for known in open_ if known not in stuck]
         todo = _in_their_precision(sources, stored, precision)
         if plan:
-            _print_plans([plan_label(opened, source, cache_folder(), todo[source]) for source in todo], json)
+            plans = _plan_all(opened, todo)
+            _print_plans(plans, json)
+            if len(plans) < len(todo):
+                raise typer.Exit(3)
             return
     reports = _label_all(path, todo, Manner(device, batch, text_batch, workers), json)
     with mllctl.Hub.open(path) as opened:
@@ -138,6 +142,7 @@ def _label_all(path: Path, todo: Mapping[str, str], manner: Manner, json: bool) 
     for number, (source, precision) in enumerate(todo.items(), start=1):
         place = f"{number}/{len(todo)} " if len(todo) > 1 else ""
         try:
+            check_source(source, cache_folder())
             refuse_download(source, cache_folder())
             reports.append(_label(path, source, precision, manner, place, json))
         except ModelNotLoadable as error:
@@ -176,6 +181,24 @@ def _label(path: Path, source: str, precision: str, manner: Manner, place: str, 
 
 
 # -- the plan -----------------------------------------------------------------------------------------
+
+
+def _plan_all(hub: mllctl.Hub, todo: Mapping[str, str]) -> list[LabelPlan]:
+    """Plan one model after the other; of several, one that cannot be loaded is reported and left out.
+
+    Raises:
+        ModelNotLoadable: if not one can be loaded.
+    """
+    plans: list[LabelPlan] = []
+    for number, (source, precision) in enumerate(todo.items(), start=1):
+        try:
+            check_source(source, cache_folder())
+            plans.append(plan_label(hub, source, cache_folder(), precision))
+        except ModelNotLoadable as error:
+            if number == len(todo) and not plans:
+                raise
+            render.say(f"{error}; going on")
+    return plans
 
 
 def _print_plans(plans: list[LabelPlan], json: bool) -> None:

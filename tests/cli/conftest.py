@@ -12,7 +12,8 @@ import pytest
 
 import mllctl
 from fakes import COLOURS, FakeEncoder, FakeModel, InterruptedModel, fake, paint_folder
-from mllctl.backends import open_clip_models
+from mllctl.backends import checking, open_clip_models
+from mllctl.backends.checking import check_model
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub, seal
@@ -27,6 +28,11 @@ def open_fake(arch, weights, device="cpu"):
     return fake(int(weights)) if weights in "012" else FakeModel(f"fake/{weights}")
 
 
+def check_fake(arch, weights, cache):
+    if arch != "fake":
+        check_model(arch, weights, cache)
+
+
 @pytest.fixture(autouse=True)
 def world(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -34,6 +40,7 @@ def world(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLLCTL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(open_clip_models, "open_model", open_fake)
+    monkeypatch.setattr(checking, "check_model", check_fake)
     monkeypatch.setattr(mllctl, "sentence_encoder", lambda name, **options: FakeEncoder())
     monkeypatch.setattr("mllctl.backends.sentence.is_exported", lambda *args, **options: True)
     monkeypatch.setattr("mllctl.checkup.is_exported", lambda *args, **options: True)

@@ -4,6 +4,7 @@
     sentence           sentence encoders, by ONNX where they have been exported
     names              what people type for a model, taken apart
     open_clip_models   any open_clip model
+    checking           what speaks against a model before it is loaded
     hugging_face       files of its repositories: here, or why they cannot be had
     registry           every pretrained model of the installed open_clip
     facts              what a model costs, and whether its weights are here

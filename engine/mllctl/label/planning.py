@@ -7,8 +7,6 @@
 first model is loaded. Nothing is written, and neither torch nor open_clip is imported.
 """
 
-import importlib.util
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +19,11 @@ from mllctl.backends.devices import FLOAT32, card_in, precision_of
 from mllctl.backends.facts import known_models, model_facts
 from mllctl.backends.names import canonical
 from mllctl.backends.protocol import ModelCard
+from mllctl.backends.registry import read_architecture
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub, StoredModel, bundled_hub
 from mllctl.images import uris as places
-from mllctl.label.showing import check_known, embedded, label_input, staging_of
+from mllctl.label.showing import check_known, embedded, label_input, staged_cards, staging_of
 
 FLOAT16 = 2  # bytes: what a number of an embedding takes in the hub
 
@@ -102,10 +101,10 @@ def plan_label(hub: Hub, source: str, cache: Path, precision: str = FLOAT32) -> 
 
 
 def known_card(hub: Hub, source: str) -> ModelCard | None:
-    """Return the card of a model by its source, from the hub or else from the bundled one."""
-    for stored in hub.models():
-        if stored.card.source == source:
-            return stored.card
+    """Return the card of a model by its source: from the hub, from work that waits in it, or from the bundled one."""
+    for card in (*(stored.card for stored in hub.models()), *staged_cards(hub.path)):
+        if card.source == source:
+            return card
     if not source.startswith("demo:"):
         return None
     with Hub.open(bundled_hub()) as bundled:
@@ -171,9 +170,5 @@ def _width(source: str) -> int | None:
     """Return the width of a model's embeddings from the configuration that open_clip carries, unless it has none."""
     if source.startswith("demo:"):
         return next((demo.width for demo in read_catalogue() if demo.name == source.removeprefix("demo:")), None)
-    # Where the package lies is asked for without importing it, which takes seconds.
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None or spec.origin is None:
-        return None
-    config = Path(spec.origin).parent / "model_configs" / f"{source.partition('/')[0]}.json"
-    return int(json.loads(config.read_text(encoding="utf-8"))["embed_dim"]) if config.is_file() else None
+    config = read_architecture(source.partition("/")[0])
+    return int(config["embed_dim"]) if config else None

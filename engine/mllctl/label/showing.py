@@ -8,10 +8,11 @@ Embeddings are kept: what a model has seen it is never shown again. Work in prog
 hub's `staging/` and is taken up by the same call after an interruption.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,7 @@ Say = Callable[[str], None]
 BATCH = 64
 BATCHES_PER_PART = 16  # embeddings are put down every 1,024 images; at most that many are lost
 TEXT_BATCH = 256
+CARD = "card.json"  # in a folder of staging: whose embeddings wait there
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def label_model(
     staging.mkdir(parents=True, exist_ok=True)
     gently = _Gently(model, batch, text_batch, say)
     with _hold(staging, path):
+        _put_card(staging, model.card)
         report = _show(path, gently, given, staging, progress, workers)
         while not _commit(path, model, given, staging, likely):
             # Another process has changed what the label was made for; no image need be shown again.
@@ -292,6 +295,23 @@ def _or_none(encode: Callable[[Sequence[Item]], Float32], items: Sequence[Item])
 def staging_of(path: Path, card: ModelCard) -> Path:
     """Return the folder in which a model's embeddings wait for the commit; of another precision in another one."""
     return path / "staging" / f"label-{card.identity[:16]}"
+
+
+def staged_cards(path: Path) -> list[ModelCard]:
+    """Return the cards of the models of which embeddings wait in a hub's staging, by folder."""
+    cards = []
+    for file in sorted((path / "staging").glob(f"label-*/{CARD}")):
+        try:
+            cards.append(ModelCard(**json.loads(file.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            continue  # just committed, cut off, or of another mllctl: its images are counted as to be shown
+    return cards
+
+
+def _put_card(staging: Path, card: ModelCard) -> None:
+    """Put down whose embeddings wait here: a model that is new is in no hub yet."""
+    (staging / "unfinished").write_text(json.dumps(asdict(card)), encoding="utf-8")
+    (staging / "unfinished").replace(staging / CARD)
 
 
 def embedded(
