@@ -242,6 +242,7 @@ KEYS = {
         "[].skipped[].path": "An image that could not be read.",
         "[].skipped[].reason": "Why, in a few words.",
         "[].hits": "Images that no other node takes from their own.",
+        "[].changed": "Whether anything was new; else nothing was committed.",
     },
     "label, with --plan": _each(
         {

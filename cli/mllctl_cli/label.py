@@ -13,11 +13,12 @@ from mllctl.backends.checking import check_source
 from mllctl.backends.comparison import likely_on
 from mllctl.backends.devices import PRECISIONS, check_precision, choose_device, in_precision
 from mllctl.backends.names import canonical
+from mllctl.backends.unchanged import remember_files, stamp_files
 from mllctl.errors import InvalidTask, ModelNotLoadable, StageMissing
 from mllctl.hub import StoredModel, cache_folder
 from mllctl.hub.writing import bare_models, cannot_grow
 from mllctl.label import LabelReport
-from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download
+from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download, settled_label
 from mllctl.label.showing import is_settled, label_input
 from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption
@@ -70,9 +71,9 @@ def label(
 ) -> None:
     """Show models the sample images and commit their labels.
 
-    A model is never shown an image twice; interrupted, the same command goes on where it stopped. Where memory runs
-    out, batches are halved. Images that cannot be read, and of several models those that cannot be loaded, are
-    reported and skipped (exit code 3).
+    A model is never shown an image twice, and a complete label is left as it is; interrupted, the same command goes on
+    where it stopped. Where memory runs out, batches are halved. Images that cannot be read, and of several models
+    those that cannot be loaded, are reported and skipped (exit code 3).
 
     Example: mllctl label --all --hub ./hub
     """
@@ -144,15 +145,25 @@ def _label_all(path: Path, todo: Mapping[str, str], manner: Manner, json: bool) 
         try:
             check_source(source, cache_folder())
             refuse_download(source, cache_folder())
-            reports.append(_label(path, source, precision, manner, place, json))
+            report = _settled(path, source, precision) or _label(path, source, precision, manner, place)
         except ModelNotLoadable as error:
             if number == len(todo) and not reports:
                 raise
             render.say(f"{error}; going on")
+            continue
+        reports.append(report)
+        if not json:
+            _print_report(report)
     return reports
 
 
-def _label(path: Path, source: str, precision: str, manner: Manner, place: str, json: bool) -> LabelReport:
+def _settled(path: Path, source: str, precision: str) -> LabelReport | None:
+    with mllctl.Hub.open(path) as opened:
+        return settled_label(opened, source, precision, cache_folder())
+
+
+def _label(path: Path, source: str, precision: str, manner: Manner, place: str) -> LabelReport:
+    files = stamp_files(source)
     loaded = in_precision(mllctl.load_model(source, manner.device), precision, manner.device)
     with mllctl.Hub.open(path) as opened:
         stored = next((known.card for known in opened.models() if known.card.name == loaded.card.name), None)
@@ -170,14 +181,19 @@ def _label(path: Path, source: str, precision: str, manner: Manner, place: str, 
             workers=manner.workers,
             say=render.say,
         )
+    remember_files(loaded.card, files, cache_folder())
     for skipped in report.skipped:
         render.say(f"skipped {skipped.path}: {skipped.reason}")
     if report.skipped:
         render.say("nodes with skipped images stay out of selections; restore them, or `mllctl images remove` them")
-    if not json:
-        hits = f"{report.hits} of {report.images} images go to their own node"
-        render.print_line(f"{report.model}: {report.shown} images shown, {hits}")
     return report
+
+
+def _print_report(report: LabelReport) -> None:
+    hits = f"{report.hits} of {report.labelled} images go to their own node"
+    settled = not report.changed and not report.skipped
+    done = "its label is complete already" if settled else f"{report.shown} images shown"
+    render.print_line(f"{report.model}: {done}, {hits}")
 
 
 # -- the plan -----------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """`mllctl label`: what its options do, what it says on the way, and that Ctrl-C leaves threads and hub in order."""
 
 import dataclasses
+import json
+import os
 import runpy
 import shutil
 import signal
@@ -14,10 +16,16 @@ import pytest
 from fakes import FakeModel, InterruptedModel
 from mllctl.backends import devices, open_clip_models
 from mllctl.backends.canary import CAPTIONS
+from mllctl.backends.names import CONFIG
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub
 from mllctl_cli import render
 
+# What says enough of a checkpoint to try and load it.
+CONFIGURED = {
+    "model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}},
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+}
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -89,7 +97,7 @@ def test_the_model_is_loaded_on_the_device_that_was_chosen(run, hub, loaded, mon
 
 def test_a_label_goes_on_in_its_precision_and_is_not_mixed_with_another(run, hub, loaded):
     assert run("label", "fake/half", "--precision", "bfloat16", "--hub", hub).code == 0
-    assert run("label", "fake/half", "--hub", hub).out.startswith("fake/half: 0 images shown")
+    assert run("label", "fake/half", "--hub", hub).out.startswith("fake/half: its label is complete already")
     asked = len(loaded)
     refused = run("label", "fake/half", "fake/new", "--precision", "float32", "--hub", hub)
     assert (refused.code, refused.out, len(loaded)) == (2, "", asked)
@@ -129,6 +137,37 @@ def test_a_plan_is_a_table_of_models_and_does_nothing(run, hub, loaded):
         assert opened.manifest == before
     assert loaded == []
     assert run("label", "--all", "--plan", "--hub", hub).code == 0
+
+
+def test_a_complete_label_is_said_to_be_complete_and_nothing_is_committed(run, hub, loaded):
+    assert run("label", "fake/0", "--hub", hub).code == 0
+    before = run("hub", "info", "--hub", hub, "--json").json
+    again = run("label", "fake/0", "--hub", hub)
+    assert again.out.startswith("fake/0: its label is complete already, ")
+    assert run("label", "fake/0", "--hub", hub, "--json").json[0]["changed"] is False
+    assert run("hub", "info", "--hub", hub, "--json").json == before
+
+
+def test_a_model_is_not_loaded_to_see_that_its_label_is_complete_unless_its_files_have_changed(run, hub, loaded):
+    weights = Path("mine.safetensors").absolute()
+    weights.write_bytes(b"weights")
+    (weights.parent / CONFIG).write_text(json.dumps(CONFIGURED))
+    command = ("label", f"RN50/{weights}", "--hub", hub)
+    assert run(*command).code == 0
+    assert len(loaded) == 1
+    again = run(*command)
+    assert (again.code, again.err, len(loaded)) == (0, "", 1)
+    assert again.out.startswith(f"RN50/{weights}: its label is complete already, ")
+    stat = weights.stat()
+    weights.write_bytes(b"WEIGHTS")
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert run(*command).code == 0
+    assert len(loaded) == 2
+    (weights.parent / CONFIG).write_text(json.dumps({**CONFIGURED, "more": 1}))
+    assert run(*command).code == 0
+    assert len(loaded) == 3
+    assert run(*command).code == 0
+    assert len(loaded) == 3
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@
     hugging_face       files of its repositories: here, or why they cannot be had
     registry           every pretrained model of the installed open_clip
     facts              what a model costs, and whether its weights are here
+    unchanged          whether a model's files are those it was loaded from
     towers             the frozen towers of the demo hub, from the packages that carry them
     demo               packaged towers and shipped heads, composed into open_clip models
     conse              a classifier as a vision-language model, nothing trained

@@ -3,8 +3,9 @@
     hub + staging ── images and captions still to show, bytes of their files, bytes of embeddings
     backends.facts, backends.latency ── what must be downloaded, and how long it may take
 
-`mllctl label --plan` prints it; `precision_for` and `refuse_download` are what a labelling is refused for before its
-first model is loaded. Nothing is written, and neither torch nor open_clip is imported.
+`mllctl label --plan` prints it. Before its first model is loaded, a labelling asks `settled_label` whether there is
+anything to do, and `precision_for` and `refuse_download` whether it can be done. Nothing is written, and neither torch
+nor open_clip is imported.
 """
 
 import os
@@ -20,10 +21,19 @@ from mllctl.backends.facts import known_models, model_facts
 from mllctl.backends.names import canonical
 from mllctl.backends.protocol import ModelCard
 from mllctl.backends.registry import read_architecture
+from mllctl.backends.unchanged import is_unchanged
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub, StoredModel, bundled_hub
 from mllctl.images import uris as places
-from mllctl.label.showing import check_known, embedded, label_input, staged_cards, staging_of
+from mllctl.label.showing import (
+    LabelReport,
+    check_known,
+    embedded,
+    label_input,
+    staged_cards,
+    staging_of,
+    unchanged_report,
+)
 
 FLOAT16 = 2  # bytes: what a number of an embedding takes in the hub
 
@@ -98,6 +108,25 @@ def plan_label(hub: Hub, source: str, cache: Path, precision: str = FLOAT32) -> 
         cached=facts.cached,
         download_bytes=facts.size_bytes if absent else None,
     )
+
+
+def settled_label(hub: Hub, source: str, precision: str, cache: Path) -> LabelReport | None:
+    """Report on a label to which there is nothing to add, if that is known without loading the model; else None.
+
+    It is where the label is complete and the model's files are those it was loaded from. Other weights make another
+    label, so a model with other files, or files that are not known, must be loaded to see whether it is the same.
+
+    Args:
+        hub: that it would be labelled on.
+        source: of the model.
+        precision: in which it would compute.
+        cache: the user's cache folder, in which `backends.unchanged` keeps its notes.
+    """
+    for stored in hub.models():
+        complete = stored.state == "complete" and precision_of(stored.card) == precision
+        if stored.card.source == source and complete and is_unchanged(stored.card, cache):
+            return unchanged_report(hub, stored)
+    return None
 
 
 def known_card(hub: Hub, source: str) -> ModelCard | None:
