@@ -1,7 +1,7 @@
 """`label`: show models the sample images."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -134,18 +134,17 @@ def _label_all(path: Path, todo: Mapping[str, str], manner: Manner, json: bool) 
     Raises:
         ModelNotLoadable: if not one can be labelled.
     """
-    if not todo:
-        return []
-    manner = dataclasses.replace(manner, device=choose_device(manner.device))
-    for precision in todo.values():
-        check_precision(precision, manner.device)
     reports: list[LabelReport] = []
+    device = ""  # looked for once a model must be loaded: that alone imports torch
     for number, (source, precision) in enumerate(todo.items(), start=1):
         place = f"{number}/{len(todo)} " if len(todo) > 1 else ""
         try:
             check_source(source, cache_folder())
             refuse_download(source, cache_folder())
-            report = _settled(path, source, precision) or _label(path, source, precision, manner, place)
+            report = _settled(path, source, precision)
+            if report is None:
+                device = device or _find_device(manner.device, todo.values())
+                report = _label(path, source, precision, dataclasses.replace(manner, device=device), place)
         except ModelNotLoadable as error:
             if number == len(todo) and not reports:
                 raise
@@ -155,6 +154,14 @@ def _label_all(path: Path, todo: Mapping[str, str], manner: Manner, json: bool) 
         if not json:
             _print_report(report)
     return reports
+
+
+def _find_device(wanted: str, precisions: Iterable[str]) -> str:
+    """Return the device to run on; refuse it before a model is loaded if it does not compute in the precisions."""
+    device = choose_device(wanted)
+    for precision in precisions:
+        check_precision(precision, device)
+    return device
 
 
 def _settled(path: Path, source: str, precision: str) -> LabelReport | None:
