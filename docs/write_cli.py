@@ -302,7 +302,7 @@ KEYS = {
         "models[].reuse": "Mean of its reuse metric over the classes.",
         "models[].parameters": "Number of its weights.",
         "left_out[].model": "A model that was not a candidate.",
-        "left_out[].reason": "Why: a limit, a label that is missing or stale, or the weights of another candidate.",
+        "left_out[].reason": "Why: a limit, no label or one that lacks images, or the weights of another candidate.",
         "by_cost[].name": "With `--cost` or `--plot`: a candidate, cheapest first.",
         "by_cost[].cost": "Its parameters, GFLOPs, bytes or ms.",
         "by_cost[].quality": "Its mean precision.",

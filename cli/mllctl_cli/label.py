@@ -192,7 +192,10 @@ def _label(path: Path, source: str, precision: str, manner: Manner, place: str) 
     for skipped in report.skipped:
         render.say(f"skipped {skipped.path}: {skipped.reason}")
     if report.skipped:
-        render.say("nodes with skipped images stay out of selections; restore them, or `mllctl images remove` them")
+        render.say(
+            "selections that need the nodes of skipped images leave this model out; restore the files, or "
+            "`mllctl images remove` the images"
+        )
     return report
 
 

@@ -34,7 +34,7 @@ from mllctl.kernels.order import Likely
 from mllctl.label.growing import WRITER_WAIT, Label, write_part
 
 Item = TypeVar("Item")
-Progress = Callable[[int, int], None]  # (images done, images in all)
+Progress = Callable[[int, int], None]  # (images done, images in all but for those that could not be read)
 Say = Callable[[str], None]
 
 BATCH = 64
@@ -168,10 +168,11 @@ def _show_images(
     rows = list(_in_parts(todo, gently.batch))
     with closing(picture_batches([given.uris[row] for row in todo], gently.batch, workers)) as batches:
         for number, (few, pictures) in enumerate(zip(rows, batches, strict=True), start=1):
-            fresh.update(_encode_images(gently, given.images[few].tolist(), pictures, skipped))
-            done += len(few)
+            seen = _encode_images(gently, given.images[few].tolist(), pictures, skipped)
+            fresh.update(seen)
+            done += len(seen)
             if progress:
-                progress(done, total)
+                progress(done, total - len(skipped))
             if number % BATCHES_PER_PART == 0 or number == len(rows):
                 _put_down(staging, "image", fresh)
                 fresh = {}
