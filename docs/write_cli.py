@@ -255,6 +255,7 @@ KEYS = {
         "[].skipped[].path": "An image that could not be read.",
         "[].skipped[].reason": "Why, in a few words.",
         "[].hits": "Images that no other node takes from their own.",
+        "[].changed": "Whether anything was new; else nothing was committed.",
     },
     "label, with --plan": _each(
         {
@@ -314,7 +315,7 @@ KEYS = {
         "models[].reuse": "Mean of its reuse metric over the classes.",
         "models[].parameters": "Number of its weights.",
         "left_out[].model": "A model that was not a candidate.",
-        "left_out[].reason": "Why: a limit, a label that is missing or stale, or the weights of another candidate.",
+        "left_out[].reason": "Why: a limit, no label or one that lacks images, or the weights of another candidate.",
         "by_cost[].name": "With `--cost` or `--plot`: a candidate, cheapest first.",
         "by_cost[].cost": "Its parameters, GFLOPs, bytes or ms.",
         "by_cost[].quality": "Its mean precision.",

@@ -1,6 +1,13 @@
-"""What tests share: how hypothesis runs, and worlds that are built once and copied, since a hub is only files."""
+"""What tests share: how hypothesis runs, commands in process, and worlds that are built once and copied.
 
+A hub is only files.
+"""
+
+import io
+import json
 import shutil
+import sys
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +16,41 @@ from hypothesis import settings
 from fakes import COLOURS, SIDES, ExactModel, FakeEncoder, WordEncoder, fake, hub_of_folders, paint_folder
 from mllctl import build_index, label_model
 from mllctl.wordnet import wordnet
+from mllctl_cli.main import main
 
 # A loaded machine is not a failure.
 settings.register_profile("mllctl", deadline=None)
 settings.load_profile("mllctl")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run a command in process, in an empty folder, as on a pipe and with nothing set."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLLCTL_HUB", "COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*argv, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in argv])
+        out, err = capsys.readouterr()
+        return Outcome(end.value.code, out, err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -335,3 +335,27 @@ def mistaken(table):
     """(truth, answer, images) of all mistakes, the most frequent first."""
     pairs = [(t, u) for t in range(len(table)) for u in range(len(table)) if t != u and table[t][u]]
     return [(t, u, table[t][u]) for t, u in sorted(pairs, key=lambda pair: (-table[pair[0]][pair[1]], pair))]
+
+
+def negative_log_likelihood(logits, truth, weight, temperature):
+    """The weighted mean of -log softmax(logits / temperature) of the true class."""
+    total = 0.0
+    for row, t, w in zip(logits, truth, weight, strict=True):
+        scaled = [value / temperature for value in row]
+        total += w * (max(scaled) + math.log(sum(math.exp(s - max(scaled)) for s in scaled)) - scaled[t])
+    return total / sum(weight)
+
+
+def fit_temperature(logits, truth, weight, low, high):
+    """Golden sections of log T, where the mean falls up to one point and rises from it on."""
+    ends, part = [math.log(low), math.log(high)], (math.sqrt(5) - 1) / 2
+    for _ in range(80):
+        inner = [ends[1] - part * (ends[1] - ends[0]), ends[0] + part * (ends[1] - ends[0])]
+        left, right = (negative_log_likelihood(logits, truth, weight, math.exp(x)) for x in inner)
+        ends = [ends[0], inner[1]] if left <= right else [inner[0], ends[1]]
+    return math.exp(sum(ends) / 2)
+
+
+def shrink_temperatures(fitted, images, strength):
+    common = sum(math.log(t) for t in fitted) / len(fitted)
+    return [math.exp((images * math.log(t) + strength * common) / (images + strength)) for t in fitted]

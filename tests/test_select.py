@@ -256,14 +256,21 @@ def test_a_model_whose_label_lacks_images_of_the_selected_nodes_is_left_out(exac
     with change_hub(exact_copy) as change:
         change.add_images(scan(new, "photo", nouns).images)
         change.add_model(plain_card("unlabelled"))
-    with Hub.open(exact_copy) as opened, pytest.raises(StageMissing, match="covers these classes"):
+    with (
+        Hub.open(exact_copy) as opened,
+        pytest.raises(StageMissing, match=r"covers these classes; .*`mllctl images remove`.* run `mllctl label --all`"),
+    ):
         select_models(opened, ["dog", "cat"], encoder=exact.encoder)
     for name in ("things", "drawings"):
         label_model(exact_copy, exact.models[name])
     with Hub.open(exact_copy) as opened:
         selection = select_models(opened, ["dog", "cat"], encoder=exact.encoder)
         assert selection.names == ("things", "drawings")
-        assert [name for name, _ in selection.left_out] == ["animals", "unlabelled"]
+        assert dict(selection.left_out) == {
+            "animals": "its label lacks some of the hub's images; `mllctl label animals`, and `mllctl images remove` "
+            "those that cannot be read",
+            "unlabelled": "it has no label; `mllctl label unlabelled`",
+        }
         # Positions are among the candidates: drawings is the better of the two.
         assert selection.members.tolist() == [[1], [1]]
         assert selection.images.tolist() == [[6, 7], [6, 7]]
@@ -290,7 +297,8 @@ def test_a_model_that_was_not_compared_with_a_new_node_is_left_out_where_it_coun
             ("fake/new", "complete", 0),
         ]
         left_out = dict(select_models(opened, ["cat", "dog"], encoder=FakeEncoder()).left_out)
-        assert left_out == {"fake/old": "its label is missing or stale; `mllctl label fake/old`"}
+        assert list(left_out) == ["fake/old"]
+        assert left_out["fake/old"].startswith("its label lacks some of the hub's images; `mllctl label fake/old`")
         assert select_models(opened, ["dog"], nodes_per_class=1, encoder=FakeEncoder()).left_out == ()
 
 

@@ -1,7 +1,7 @@
 """`label`: show models the sample images."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +9,16 @@ import typer
 
 import mllctl
 from mllctl.backends.canary import watch_model
+from mllctl.backends.checking import check_source
 from mllctl.backends.comparison import likely_on
 from mllctl.backends.devices import PRECISIONS, check_precision, choose_device, in_precision
 from mllctl.backends.names import canonical
+from mllctl.backends.unchanged import remember_files, stamp_files
 from mllctl.errors import InvalidTask, ModelNotLoadable, StageMissing
 from mllctl.hub import StoredModel, cache_folder
 from mllctl.hub.writing import bare_models, cannot_grow
 from mllctl.label import LabelReport
-from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download
+from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download, settled_label
 from mllctl.label.showing import is_settled, label_input
 from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption
@@ -69,9 +71,9 @@ def label(
 ) -> None:
     """Show models the sample images and commit their labels.
 
-    A model is never shown an image twice; interrupted, the same command goes on where it stopped. Where memory runs
-    out, batches are halved. Images that cannot be read, and of several models those that cannot be loaded, are
-    reported and skipped (exit code 3).
+    A model is never shown an image twice, and a complete label is left as it is; interrupted, the same command goes on
+    where it stopped. Where memory runs out, batches are halved. Images that cannot be read, and of several models
+    those that cannot be loaded, are reported and skipped (exit code 3).
 
     Example: mllctl label --all --hub ./hub
     """
@@ -96,7 +98,10 @@ def label(
         sources += [known.card.source for known in open_ if known not in stuck]
         todo = _in_their_precision(sources, stored, precision)
         if plan:
-            _print_plans([plan_label(opened, source, cache_folder(), todo[source]) for source in todo], json)
+            plans = _plan_all(opened, todo)
+            _print_plans(plans, json)
+            if len(plans) < len(todo):
+                raise typer.Exit(3)
             return
     reports = _label_all(path, todo, Manner(device, batch, text_batch, workers), json)
     with mllctl.Hub.open(path) as opened:
@@ -129,25 +134,43 @@ def _label_all(path: Path, todo: Mapping[str, str], manner: Manner, json: bool) 
     Raises:
         ModelNotLoadable: if not one can be labelled.
     """
-    if not todo:
-        return []
-    manner = dataclasses.replace(manner, device=choose_device(manner.device))
-    for precision in todo.values():
-        check_precision(precision, manner.device)
     reports: list[LabelReport] = []
+    device = ""  # looked for once a model must be loaded: that alone imports torch
     for number, (source, precision) in enumerate(todo.items(), start=1):
         place = f"{number}/{len(todo)} " if len(todo) > 1 else ""
         try:
+            check_source(source, cache_folder())
             refuse_download(source, cache_folder())
-            reports.append(_label(path, source, precision, manner, place, json))
+            report = _settled(path, source, precision)
+            if report is None:
+                device = device or _find_device(manner.device, todo.values())
+                report = _label(path, source, precision, dataclasses.replace(manner, device=device), place)
         except ModelNotLoadable as error:
             if number == len(todo) and not reports:
                 raise
             render.say(f"{error}; going on")
+            continue
+        reports.append(report)
+        if not json:
+            _print_report(report)
     return reports
 
 
-def _label(path: Path, source: str, precision: str, manner: Manner, place: str, json: bool) -> LabelReport:
+def _find_device(wanted: str, precisions: Iterable[str]) -> str:
+    """Return the device to run on; refuse it before a model is loaded if it does not compute in the precisions."""
+    device = choose_device(wanted)
+    for precision in precisions:
+        check_precision(precision, device)
+    return device
+
+
+def _settled(path: Path, source: str, precision: str) -> LabelReport | None:
+    with mllctl.Hub.open(path) as opened:
+        return settled_label(opened, source, precision, cache_folder())
+
+
+def _label(path: Path, source: str, precision: str, manner: Manner, place: str) -> LabelReport:
+    files = stamp_files(source)
     loaded = in_precision(mllctl.load_model(source, manner.device), precision, manner.device)
     with mllctl.Hub.open(path) as opened:
         stored = next((known.card for known in opened.models() if known.card.name == loaded.card.name), None)
@@ -165,17 +188,43 @@ def _label(path: Path, source: str, precision: str, manner: Manner, place: str, 
             workers=manner.workers,
             say=render.say,
         )
+    remember_files(loaded.card, files, cache_folder())
     for skipped in report.skipped:
         render.say(f"skipped {skipped.path}: {skipped.reason}")
     if report.skipped:
-        render.say("nodes with skipped images stay out of selections; restore them, or `mllctl images remove` them")
-    if not json:
-        hits = f"{report.hits} of {report.images} images go to their own node"
-        render.print_line(f"{report.model}: {report.shown} images shown, {hits}")
+        render.say(
+            "selections that need the nodes of skipped images leave this model out; restore the files, or "
+            "`mllctl images remove` the images"
+        )
     return report
 
 
+def _print_report(report: LabelReport) -> None:
+    hits = f"{report.hits} of {report.labelled} images go to their own node"
+    settled = not report.changed and not report.skipped
+    done = "its label is complete already" if settled else f"{report.shown} images shown"
+    render.print_line(f"{report.model}: {done}, {hits}")
+
+
 # -- the plan -----------------------------------------------------------------------------------------
+
+
+def _plan_all(hub: mllctl.Hub, todo: Mapping[str, str]) -> list[LabelPlan]:
+    """Plan one model after the other; of several, one that cannot be loaded is reported and left out.
+
+    Raises:
+        ModelNotLoadable: if not one can be loaded.
+    """
+    plans: list[LabelPlan] = []
+    for number, (source, precision) in enumerate(todo.items(), start=1):
+        try:
+            check_source(source, cache_folder())
+            plans.append(plan_label(hub, source, cache_folder(), precision))
+        except ModelNotLoadable as error:
+            if number == len(todo) and not plans:
+                raise
+            render.say(f"{error}; going on")
+    return plans
 
 
 def _print_plans(plans: list[LabelPlan], json: bool) -> None:

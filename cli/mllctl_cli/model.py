@@ -8,6 +8,7 @@ import typer
 
 import mllctl
 from mllctl.backends.canary import canary_of, watch_model, with_canary
+from mllctl.backends.checking import check_source
 from mllctl.backends.devices import in_precision
 from mllctl.backends.facts import KnownModel, ModelFacts, pretrained_facts
 from mllctl.backends.latency import measure_latency
@@ -67,6 +68,7 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
         if opened.manifest.read_only:
             raise HubReadOnly(path)  # before a model is loaded for nothing
         stored = {known.card.name: known for known in opened.models()}
+    check_source(source, cache_folder())
     model = mllctl.load_model(source)
     known = stored.get(model.card.name)
     model = in_precision(model, precision_for(known, None), "cpu")

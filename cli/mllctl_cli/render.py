@@ -29,7 +29,7 @@ class Advance(Protocol):
     """Told how far work has come."""
 
     def __call__(self, name: str, done: int, total: int, /) -> None:
-        """`done` of `total` images of the model `name`."""
+        """`done` of `total` images of the model `name`; images that cannot be read make the total smaller."""
 
 
 def say(message: str) -> None:
@@ -135,7 +135,7 @@ def progress() -> Iterator[Advance]:
                 tasks[name] = bars.add_task(name, total=total, rate="")
                 rates[name] = Rate(done)
             rate = rates[name].at(done)
-            bars.update(tasks[name], completed=done, rate=f"{rate:.1f}/s" if rate else "")
+            bars.update(tasks[name], completed=done, total=total, rate=f"{rate:.1f}/s" if rate else "")
 
         yield advance
 

@@ -1,14 +1,10 @@
-"""Run commands in process, in an empty folder, with fake encoders and models: no towers, no network.
+"""What commands meet: an empty folder, fake encoders and models, hubs in every state. No towers, no network.
 
 `open_fake` stands where open_clip is asked for a model: `fake/0`, `fake/1` and `fake/2` are those
 of the labelled hub, `fake/ANYTHING` is one more, `fake/interrupted` ends in Ctrl-C.
 """
 
-import io
-import json
 import shutil
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,25 +12,12 @@ import pytest
 
 import mllctl
 from fakes import COLOURS, FakeEncoder, FakeModel, InterruptedModel, fake, paint_folder
-from mllctl.backends import open_clip_models
+from mllctl.backends import checking, open_clip_models
+from mllctl.backends.checking import check_model
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub, seal
 from mllctl.images import Domain, scan
-from mllctl_cli.main import main
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
 
 
 def open_fake(arch, weights, device="cpu"):
@@ -45,6 +28,11 @@ def open_fake(arch, weights, device="cpu"):
     return fake(int(weights)) if weights in "012" else FakeModel(f"fake/{weights}")
 
 
+def check_fake(arch, weights, cache):
+    if arch != "fake":
+        check_model(arch, weights, cache)
+
+
 @pytest.fixture(autouse=True)
 def world(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -52,21 +40,10 @@ def world(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLLCTL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(open_clip_models, "open_model", open_fake)
+    monkeypatch.setattr(checking, "check_model", check_fake)
     monkeypatch.setattr(mllctl, "sentence_encoder", lambda name, **options: FakeEncoder())
     monkeypatch.setattr("mllctl.backends.sentence.is_exported", lambda *args, **options: True)
     monkeypatch.setattr("mllctl.checkup.is_exported", lambda *args, **options: True)
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    def run(*argv, stdin=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in argv])
-        out, err = capsys.readouterr()
-        return Outcome(end.value.code, out, err)
-
-    return run
 
 
 @pytest.fixture

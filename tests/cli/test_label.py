@@ -1,6 +1,8 @@
 """`mllctl label`: what its options do, what it says on the way, and that Ctrl-C leaves threads and hub in order."""
 
 import dataclasses
+import json
+import os
 import runpy
 import shutil
 import signal
@@ -11,13 +13,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from fakes import FakeModel
+from fakes import FakeModel, InterruptedModel
 from mllctl.backends import devices, open_clip_models
 from mllctl.backends.canary import CAPTIONS
+from mllctl.backends.names import CONFIG
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub
 from mllctl_cli import render
 
+# What says enough of a checkpoint to try and load it.
+CONFIGURED = {
+    "model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}},
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+}
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -89,7 +97,7 @@ def test_the_model_is_loaded_on_the_device_that_was_chosen(run, hub, loaded, mon
 
 def test_a_label_goes_on_in_its_precision_and_is_not_mixed_with_another(run, hub, loaded):
     assert run("label", "fake/half", "--precision", "bfloat16", "--hub", hub).code == 0
-    assert run("label", "fake/half", "--hub", hub).out.startswith("fake/half: 0 images shown")
+    assert run("label", "fake/half", "--hub", hub).out.startswith("fake/half: its label is complete already")
     asked = len(loaded)
     refused = run("label", "fake/half", "fake/new", "--precision", "float32", "--hub", hub)
     assert (refused.code, refused.out, len(loaded)) == (2, "", asked)
@@ -131,6 +139,74 @@ def test_a_plan_is_a_table_of_models_and_does_nothing(run, hub, loaded):
     assert run("label", "--all", "--plan", "--hub", hub).code == 0
 
 
+def test_a_complete_label_is_said_to_be_complete_and_nothing_is_committed(run, hub, loaded):
+    assert run("label", "fake/0", "--hub", hub).code == 0
+    before = run("hub", "info", "--hub", hub, "--json").json
+    again = run("label", "fake/0", "--hub", hub)
+    assert again.out.startswith("fake/0: its label is complete already, ")
+    assert run("label", "fake/0", "--hub", hub, "--json").json[0]["changed"] is False
+    assert run("hub", "info", "--hub", hub, "--json").json == before
+
+
+def test_a_model_is_not_loaded_to_see_that_its_label_is_complete_unless_its_files_have_changed(run, hub, loaded):
+    weights = Path("mine.safetensors").absolute()
+    weights.write_bytes(b"weights")
+    (weights.parent / CONFIG).write_text(json.dumps(CONFIGURED))
+    command = ("label", f"RN50/{weights}", "--hub", hub)
+    assert run(*command).code == 0
+    assert len(loaded) == 1
+    again = run(*command)
+    assert (again.code, again.err, len(loaded)) == (0, "", 1)
+    assert again.out.startswith(f"RN50/{weights}: its label is complete already, ")
+    stat = weights.stat()
+    weights.write_bytes(b"WEIGHTS")
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert run(*command).code == 0
+    assert len(loaded) == 2
+    (weights.parent / CONFIG).write_text(json.dumps({**CONFIGURED, "more": 1}))
+    assert run(*command).code == 0
+    assert len(loaded) == 3
+    assert run(*command).code == 0
+    assert len(loaded) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("ViT-B-32/gone", "'gone' is neither a file nor a tag of ViT-B-32; did you mean ViT-B-32/"),
+        ("ViT-Z-99/openai", "open_clip has no architecture 'ViT-Z-99'; did you mean"),
+        ("ViT-B-32/openai", "trained with QuickGELU, which ViT-B-32 does not have; type ViT-B-32-quickgelu/openai"),
+        ("local-dir:gone", "there is no folder "),
+        ("gone.json,gone.safetensors", "gone.json; open_clip saves it with a model's weights"),
+        ("st:./gone", "there is no folder "),
+        ("conse:onnx/gone.onnx", "there is no file gone.onnx; give the path of the weights"),
+        ("demo:generalis", "no such demo model; did you mean generalist"),
+        ("hf-hub:gone", "a repository is named hf-hub:ORG/NAME"),
+    ],
+)
+def test_a_plan_refuses_what_a_label_would_refuse(run, hub, source, reason):
+    refused = run("label", source, "--plan", "--hub", hub)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
+    assert reason in refused.err
+    assert run("label", source, "--hub", hub).err == refused.err
+    several = run("label", source, "fake/0", "--plan", "--hub", hub)
+    assert (several.code, several.out.splitlines()[1].split()[0]) == (3, "fake/0")
+
+
+def test_a_plan_of_a_new_model_counts_what_an_interrupted_label_has_left(run, hub, loaded, monkeypatch):
+    monkeypatch.setattr(
+        open_clip_models,
+        "open_model",
+        lambda arch, weights, device: InterruptedModel(f"{arch}/{weights}", after=len(CAPTIONS) + 20),
+    )
+    command = ("label", "fake/new", "--hub", hub, "--batch", 1)
+    assert run(*command).code == 130
+    [plan] = run(*command, "--plan", "--json").json
+    assert (plan["model"], plan["to_show"], plan["captions"]) == ("fake/new", 45 - 16, 5)
+    [other] = run(*command, "--plan", "--precision", "bfloat16", "--json").json
+    assert other["to_show"] == 45
+
+
 def test_a_model_of_the_hub_is_found_however_its_name_is_typed(run, hub, loaded):
     for name in ("fake/0", "fake:0", "fake__0"):
         [plan] = run("label", name, "--plan", "--hub", hub, "--json").json
@@ -169,9 +245,13 @@ def test_of_several_models_one_that_cannot_be_loaded_is_skipped(run, hub, loaded
     assert [report["model"] for report in run("label", "fake/gone", "fake/new", "--hub", hub, "--json").json] == [
         "fake/new"
     ]
-    refused = run("label", "fake/gone", "other/gone", "--hub", hub)
+    refused = run("label", "fake/gone", "ViT-B-32/gone", "--hub", hub)
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err.splitlines()[-1] == "mllctl: cannot load model 'other/gone': it is gone"
+    first, last = refused.err.splitlines()
+    assert first == "mllctl: cannot load model 'fake/gone': it is gone; going on"
+    assert last.startswith(
+        "mllctl: cannot load model 'ViT-B-32/gone': 'gone' is neither a file nor a tag of ViT-B-32; "
+    )
 
 
 def test_a_model_that_has_changed_is_refused_and_its_label_stays(run, hub, monkeypatch):
@@ -243,8 +323,8 @@ def test_times_are_read_as_on_a_clock():
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv.pop(1))
-from fakes import FakeModel
-from mllctl.backends import open_clip_models
+from fakes import FakeModel, InterruptedModel
+from mllctl.backends import checking, open_clip_models
 import mllctl_cli.main as cli
 
 class Slow(FakeModel):
@@ -254,6 +334,7 @@ class Slow(FakeModel):
         return super().encode_images(images)
 
 open_clip_models.open_model = lambda arch, weights, device: Slow(f"{arch}/{weights}")
+checking.check_model = lambda arch, weights, cache: None
 cli.main()
 """
 

@@ -117,10 +117,8 @@ def test_a_label_takes_up_images_that_came_later(run, hub, tmp_path):
     states = {model["name"]: model["state"] for model in run("model", "list", "--json").json}
     assert states == dict.fromkeys(("fake/0", "fake/1", "fake/2"), "stale")
     assert run("label", "fake/0").out.startswith("fake/0: 2 images shown, ")
-    assert (
-        "fake/1 is left out: its label is missing or stale; `mllctl label fake/1`"
-        in run("select", "--class", "dog").err
-    )
+    left_out = "fake/1 is left out: its label lacks some of the hub's images; `mllctl label fake/1`, and"
+    assert left_out in run("select", "--class", "dog").err
     assert run("label", "--all").out.count("2 images shown") == 2
     assert run("label", "--all").err == "mllctl: every label is complete\n"
 
@@ -132,8 +130,14 @@ def test_labelling_skips_images_that_are_gone(run, photos):
     (photos / "dog.n.01" / "1.png").unlink()
     labelled = run("label", "fake/0")
     assert labelled.code == 3
-    assert labelled.out.startswith("fake/0: 5 images shown, ")
+    shown, hits = labelled.out.split(", ")
+    assert (shown, hits.partition(" of ")[2]) == ("fake/0: 5 images shown", "5 images go to their own node\n")
+    assert "mllctl: fake/0: 5 images in " in labelled.err
     assert f"mllctl: skipped {photos}/dog.n.01/1.png: no such file" in labelled.err.splitlines()
+    again = run("label", "fake/0")
+    assert (again.code, again.out) == (3, labelled.out.replace("5 images shown", "0 images shown"))
+    # Nothing was shown, and so there is no speed.
+    assert "mllctl: fake/0: 5 images" in again.err.splitlines()
 
 
 def test_an_image_that_is_gone_keeps_its_node_out_of_selections_until_it_is_removed(run, photos):
@@ -142,7 +146,7 @@ def test_an_image_that_is_gone_keeps_its_node_out_of_selections_until_it_is_remo
     run("graph", "build")
     run("index", "build")
     (photos / "dog.n.01" / "1.png").unlink()
-    assert "or `mllctl images remove` them" in run("label", "fake/0").err
+    assert "or `mllctl images remove` the images" in run("label", "fake/0").err
     assert run("select", "--class", "dog").code == 1
     [gone] = [image["image"] for image in run("images", "list", "--json").json if image["uri"].endswith("01/1.png")]
     run("images", "remove", gone)

@@ -1,9 +1,7 @@
-"""Files of images, and commands in process."""
+"""Files of images, and a hub for commands."""
 
 import io
-import json
 import tarfile
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,33 +9,10 @@ import pytest
 from odd_images import encoded, picture
 
 
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command on a hub of its own, in an empty folder."""
-    from mllctl_cli.main import main
-
-    monkeypatch.chdir(tmp_path)
+def run(run, monkeypatch, tmp_path):
+    """Run a command on a hub of its own."""
     monkeypatch.setenv("MLLCTL_HUB", str(tmp_path / "hub"))
-    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*argv):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in argv])
-        out, err = capsys.readouterr()
-        return Outcome(end.value.code, out, err)
-
     run("init", tmp_path / "hub")
     return run
 

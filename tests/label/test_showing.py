@@ -144,12 +144,14 @@ def test_images_that_cannot_be_read_any_more_are_skipped_by_path_and_left_open(t
     hub = hub_of_folders(tmp_path / "hub", {"photo": folder}, nouns)
     (folder / "cat.n.01" / "1.png").unlink()
     (folder / "dog.n.01" / "2.png").write_bytes(b"no picture")
-    report = label_model(hub, FakeModel("fake/model"))
+    told = []
+    report = label_model(hub, FakeModel("fake/model"), lambda *step: told.append(step), batch=4)
+    assert told == [(0, 6), (3, 5), (4, 4)]
     assert [(skipped.path, skipped.reason) for skipped in report.skipped] == [
         (str(folder / "cat.n.01" / "1.png"), "no such file"),
         (str(folder / "dog.n.01" / "2.png"), "not an image"),
     ]
-    assert (report.images, report.shown) == (6, 4)
+    assert (report.images, report.shown, report.labelled) == (6, 4, 4)
     with Hub.open(hub) as opened:
         assert opened.model("fake/model").missing == 2
         assert opened.hits([0, 1], [0]).images.sum() == 4

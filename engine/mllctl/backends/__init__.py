@@ -5,9 +5,11 @@
     remembering        embeddings of texts, kept in the cache
     names              what people type for a model, taken apart
     open_clip_models   any open_clip model
+    checking           what speaks against a model before it is loaded
     hugging_face       files of its repositories: here, or why they cannot be had
     registry           every pretrained model of the installed open_clip
     facts              what a model costs, and whether its weights are here
+    unchanged          whether a model's files are those it was loaded from
     towers             the frozen towers of the demo hub, from the packages that carry them
     demo               packaged towers and shipped heads, composed into open_clip models
     conse              a classifier as a vision-language model, nothing trained

@@ -39,10 +39,10 @@ SCALE = 20.0  # of the bundled model; the heads that were trained over the same 
 
 _FORM = "conse:timm/NAME@WEIGHTS, conse:torchvision/NAME@WEIGHTS or conse:onnx/FILE, then ,labels=FILE"
 _OPTIONS = ("labels", "top", "size", "normalise")
-_IMAGENET = "imagenet"  # as a list of labels, and as a way to normalise pixels
+IMAGENET = "imagenet"  # as a list of labels, and as a way to normalise pixels
 _NORMALISE: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     # mean and std of what torchvision's recipes train with, TensorFlow's, and pixels in [0, 1] as they are
-    _IMAGENET: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    IMAGENET: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
@@ -88,7 +88,7 @@ def load_classifier(spec: str, device: str = "cpu") -> ClassifierModel:
             fit each other.
     """
     asked = read_spec(spec)
-    labels = _read_labels(asked)
+    labels = read_labels(asked)
     top = _read_number(asked, "top", min(TOP, len(labels)))
     if top > len(labels):
         raise asked.refuse(f"top={top} is more than the {len(labels)} classes; give top=N of at most {len(labels)}")
@@ -117,7 +117,7 @@ def read_spec(spec: str) -> Spec:
     weights = absolute(file)
     if not weights.is_file():
         raise ModelNotLoadable(source, f"there is no file {file}; give the path of the weights")
-    if options.get("labels", _IMAGENET) != _IMAGENET:
+    if options.get("labels", IMAGENET) != IMAGENET:
         options["labels"] = str(absolute(options["labels"]))
     place = f"onnx/{weights}" if library == "onnx" else f"{library}/{network}@{weights}"
     whole = ",".join([place, *(f"{name}={value}" for name, value in options.items())])
@@ -127,9 +127,13 @@ def read_spec(spec: str) -> Spec:
 # -- labels -------------------------------------------------------------------------------------------
 
 
-def _read_labels(spec: Spec) -> list[str]:
-    """Return the names of the classes, in the order of the outputs."""
-    if spec.options.get("labels") == _IMAGENET:
+def read_labels(spec: Spec) -> list[str]:
+    """Return the names of the classes, in the order of the outputs.
+
+    Raises:
+        ModelNotLoadable: if they cannot be read, or an output has no name.
+    """
+    if spec.options.get("labels") == IMAGENET:
         return class_names()
     path = Path(spec.options.get("labels") or spec.weights.with_suffix(".txt"))
     try:
@@ -301,7 +305,7 @@ class OnnxClassifier:
         return inputs[0].name, shape[0] if isinstance(shape[0], int) else None, asked
 
     def _pixel_config(self, spec: Spec) -> dict[str, Any]:
-        way = spec.options.get("normalise", _IMAGENET)
+        way = spec.options.get("normalise", IMAGENET)
         if way not in _NORMALISE:
             raise spec.refuse(f"normalise={way} is none of {', '.join(_NORMALISE)}")
         mean, std = _NORMALISE[way]

@@ -68,7 +68,7 @@ def load_demo(name: str, device: str = "cpu") -> VisionLanguageModel:
     Raises:
         ModelNotLoadable: if there is no such model, or a package with weights is missing.
     """
-    facts = _find_model(name)
+    facts = find_model(name)
     if facts.top is not None:
         from mllctl.backends.conse import ConseModel
 
@@ -141,7 +141,12 @@ def _tower_weights() -> "dict[str, torch.Tensor]":
     return image | {f"text.transformer.{name}": tensor for name, tensor in towers.text_weights().items()}
 
 
-def _find_model(name: str) -> DemoModel:
+def find_model(name: str) -> DemoModel:
+    """Return the facts on one model.
+
+    Raises:
+        ModelNotLoadable: if there is none of that name; near ones are suggested.
+    """
     for model in read_catalogue():
         if model.name == name:
             return model

@@ -113,7 +113,7 @@ def model_facts(card: ModelCard, cache: Path) -> ModelFacts:
     """
     # By source: a checkpoint of the user's own may bear the name of a known model, and is another.
     known = known_models().get(card.name if card.source.startswith("demo:") else card.source)
-    files = _find_weights(card.source)
+    files = find_weights(card.source)
     return ModelFacts(
         parameters=card.parameters,
         gflops=_operations(card, known),
@@ -180,7 +180,7 @@ def _has_tokenizer(known: KnownModel | None) -> bool:
     return cached_file(known.tokenizer, TOKENIZER_FILES) is not None
 
 
-def _find_weights(source: str) -> list[Path] | None:
+def find_weights(source: str) -> list[Path] | None:
     """Return a model's weight files; none where they must be downloaded, None where that is not known."""
     if source.startswith("demo:"):
         return _demo_files(source.removeprefix("demo:"))

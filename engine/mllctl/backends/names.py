@@ -70,7 +70,7 @@ def split_source(source: str) -> Source:
     if read := _CONFIGURED.fullmatch(source):
         return Source("config", read[1], read[2])
     read = _NAMED.fullmatch(source)
-    if read is None or _is_path(source) or Path(source).exists():
+    if read is None or is_path(source) or Path(source).exists():
         raise ModelNotLoadable(source, _cure(source))
     return Source("open_clip", read[1], read[2])
 
@@ -117,7 +117,7 @@ def _is_plugin(prefix: str) -> bool:
     return prefix in plugin_names()
 
 
-def _is_path(source: str) -> bool:
+def is_path(source: str) -> bool:
     """Say whether a path was typed where a name belongs."""
     return source.startswith(("/", "./", "../", "~"))
 
@@ -128,7 +128,7 @@ def _cure(source: str) -> str:
         return f"it is a folder; type local-dir:{source} if it holds {CONFIG} and weights"
     if path.is_file():
         return f"it is a file; type ARCH/{source} or CONFIG.json,{source} to say what the weights belong to"
-    if _is_path(source):
+    if is_path(source):
         return f"there is no such path; a model is named {_FORMS}"
     from mllctl.backends.facts import known_models
 

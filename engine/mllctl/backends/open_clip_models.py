@@ -23,7 +23,7 @@ import re
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -154,7 +154,7 @@ def open_model(arch: str, weights: str, device: str = "cpu") -> OpenClipModel:
 
     source = f"{arch}/{weights}"
     if open_clip.get_model_config(arch) is None:
-        raise ModelNotLoadable(source, f"open_clip has no architecture {arch!r}{suggest(source, _pretrained())}")
+        raise no_architecture(source, arch, _pretrained())
     tags = open_clip.list_pretrained_tags_by_model(arch)
     tag = clean_tag(weights)
     if tag in tags:
@@ -163,8 +163,7 @@ def open_model(arch: str, weights: str, device: str = "cpu") -> OpenClipModel:
         return _open(source, source, arch, *_find_tag(source, arch, tag), device)
     path = absolute(weights)
     if not path.is_file():
-        cure = suggest(source, [f"{arch}/{known}" for known in tags])
-        raise ModelNotLoadable(source, f"{weights!r} is neither a file nor a tag of {arch}{cure}")
+        raise no_weights(source, arch, weights, [f"{arch}/{known}" for known in tags])
     source = f"{arch}/{path}"
     preprocess = _preprocess_beside(source, arch, path)
     return _open_own(f"{arch}/{path.stem}", source, arch, path, preprocess, device)
@@ -179,14 +178,23 @@ def open_configured(config: str, checkpoint: str, device: str = "cpu") -> OpenCl
         ModelNotLoadable: if either file is missing, says too little, or they do not fit together.
     """
     path, weights = absolute(config), absolute(checkpoint)
+    architecture, preprocess = read_configured(path, weights)
+    arch = _register_content(architecture)
+    family = path.parent.name if path.name == CONFIG else path.stem
+    return _open_own(f"{family}/{weights.stem}", f"{path},{weights}", arch, weights, preprocess, device)
+
+
+def read_configured(path: Path, weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a configuration says of the architecture and of how images are prepared; nothing is loaded.
+
+    Raises:
+        ModelNotLoadable: as `open_configured` does, if either file is missing or the configuration says too little.
+    """
     source = f"{path},{weights}"
     content = _read_config(source, path)
     if not weights.is_file():
         raise ModelNotLoadable(source, f"there is no checkpoint {weights}; name a .safetensors file")
-    arch = _register_content(_model_config(source, path, content))
-    preprocess = _preprocess(source, path, content)
-    family = path.parent.name if path.name == CONFIG else path.stem
-    return _open_own(f"{family}/{weights.stem}", source, arch, weights, preprocess, device)
+    return _model_config(source, path, content), _preprocess(source, path, content)
 
 
 def open_folder(folder: str, device: str = "cpu") -> OpenClipModel:
@@ -199,15 +207,26 @@ def open_folder(folder: str, device: str = "cpu") -> OpenClipModel:
     """
     path = absolute(folder)
     source = f"local-dir:{path}"
+    checkpoint, preprocess = read_folder(path)
+    return _open_own(f"local-dir/{path.resolve().name}", source, source, checkpoint, preprocess, device)
+
+
+def read_folder(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the checkpoint of a folder and how images are prepared for it; nothing is loaded.
+
+    Raises:
+        ModelNotLoadable: as `open_folder` does, if the folder or one of its files is missing, or says too little.
+    """
+    source = f"local-dir:{path}"
     if not path.is_dir():
-        raise ModelNotLoadable(source, f"there is no folder {path}")
+        raise ModelNotLoadable(source, f"there is no folder {path}; check the path")
     content = _read_config(source, path / CONFIG)
     _model_config(source, path / CONFIG, content)
     preprocess = _preprocess(source, path / CONFIG, content)
     checkpoints = find_checkpoints(path)
     if not checkpoints:
         raise ModelNotLoadable(source, "the folder holds no checkpoint; put open_clip_model.safetensors into it")
-    return _open_own(f"local-dir/{path.resolve().name}", source, source, checkpoints[0], preprocess, device)
+    return checkpoints[0], preprocess
 
 
 def open_repository(name: str, device: str = "cpu") -> OpenClipModel:
@@ -219,13 +238,18 @@ def open_repository(name: str, device: str = "cpu") -> OpenClipModel:
         ModelNotLoadable: if there is no such repository, it cannot be reached, or its configuration says too little.
     """
     source = f"hf-hub:{name}"
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise ModelNotLoadable(source, "a repository is named hf-hub:ORG/NAME")
+    check_repository_name(name)
     path = _fetch(source, name, CONFIG, (CONFIG,))
     content = _read_config(source, path)
     arch = _register_content(_model_config(source, path, content))
     preprocess = _preprocess(source, path, content)
     return _open_own(source, source, arch, _fetch(source, name, "", weight_names("")), preprocess, device)
+
+
+def check_repository_name(name: str) -> None:
+    """Refuse what cannot be the name of a Hugging Face repository."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise ModelNotLoadable(f"hf-hub:{name}", "a repository is named hf-hub:ORG/NAME")
 
 
 def _open_own(
@@ -402,15 +426,31 @@ def _check_tag_activation(arch: str, tag: str) -> None:
     """Refuse a tag that open_clip would load with a warning and wrong embeddings."""
     right = quickgelu_name(arch, tag)
     if right:
-        raise ModelNotLoadable(
-            f"{arch}/{tag}", f"these weights were trained with QuickGELU, which {arch} does not have; type {right}"
-        )
+        raise other_activation(arch, tag, right)
 
 
-def _preprocess_beside(source: str, arch: str, checkpoint: Path) -> dict[str, Any]:
-    """Return how images are prepared for a checkpoint of a known architecture, from the configuration beside it."""
-    import open_clip
+def other_activation(arch: str, tag: str, right: str) -> ModelNotLoadable:
+    """Return the error for a tag whose weights want the activation of the architecture in `right`."""
+    reason = f"these weights were trained with QuickGELU, which {arch} does not have; type {right}"
+    return ModelNotLoadable(f"{arch}/{tag}", reason)
 
+
+def no_architecture(source: str, arch: str, known: Iterable[str]) -> ModelNotLoadable:
+    """Return the error for an architecture that open_clip does not know; `known` are models to suggest from."""
+    return ModelNotLoadable(source, f"open_clip has no architecture {arch!r}{suggest(source, known)}")
+
+
+def no_weights(source: str, arch: str, weights: str, known: Iterable[str]) -> ModelNotLoadable:
+    """Return the error for what is neither weights nor a tag; `known` are the architecture's models."""
+    return ModelNotLoadable(source, f"{weights!r} is neither a file nor a tag of {arch}{suggest(source, known)}")
+
+
+def read_beside(source: str, checkpoint: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the configuration beside a checkpoint of a known architecture, its path first; nothing is loaded.
+
+    Raises:
+        ModelNotLoadable: if there is none, or it says too little.
+    """
     config = checkpoint.parent / CONFIG
     if not config.is_file():
         raise ModelNotLoadable(
@@ -419,6 +459,15 @@ def _preprocess_beside(source: str, arch: str, checkpoint: Path) -> dict[str, An
             f"put open_clip's {CONFIG} beside it, or type CONFIG.json,{checkpoint}",
         )
     content = _read_config(source, config)
+    _model_config(source, config, content)
+    return config, content
+
+
+def _preprocess_beside(source: str, arch: str, checkpoint: Path) -> dict[str, Any]:
+    """Return how images are prepared for a checkpoint of a known architecture, from the configuration beside it."""
+    import open_clip
+
+    config, content = read_beside(source, checkpoint)
     unlike = _unlike(_model_config(source, config, content), open_clip.get_model_config(arch))
     if unlike:
         raise ModelNotLoadable(

@@ -8,12 +8,14 @@ Parameters are counted on torch's meta device, where a model has shapes and no w
 """
 
 import dataclasses
+import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from mllctl.backends.facts import KnownModel, known_models
 from mllctl.errors import InvalidTask, ModelNotLoadable
@@ -80,6 +82,19 @@ def describe_architecture(arch: str) -> Architecture:
         context_length=config["text_cfg"].get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
         embedding_width=config["embed_dim"],
     )
+
+
+def read_architecture(arch: str) -> dict[str, Any] | None:
+    """Return open_clip's configuration of an architecture without importing it; None if it carries none."""
+    spec = importlib.util.find_spec("open_clip")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model_configs"
+    # Among the names that are there: a name that was typed may be any path.
+    if f"{arch}.json" not in {path.name for path in folder.glob("*.json")}:
+        return None
+    config: dict[str, Any] = json.loads((folder / f"{arch}.json").read_text(encoding="utf-8"))
+    return config
 
 
 def _shipped() -> list[KnownModel]:

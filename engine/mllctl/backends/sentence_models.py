@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from mllctl.backends.hugging_face import check_files
-from mllctl.backends.names import absolute
+from mllctl.backends.names import absolute, is_path
 from mllctl.backends.open_clip_models import _reason, _unloadable, hash_state
 from mllctl.backends.protocol import Float32, ModelCard
 from mllctl.backends.sentence import _model_folder, packaged_folder
@@ -46,11 +46,7 @@ def load_sentence_model(name_or_folder: str, device: str = "cpu") -> "SentenceMo
         ModelNotLoadable: if there is no such model here or, when online, on the Hugging Face hub; if it embeds no
             images, or has code of its own.
     """
-    asked = name_or_folder.strip()
-    if not asked:
-        raise ModelNotLoadable(PREFIX, "a model of sentence-transformers is named st:ID or st:FOLDER")
-    if absolute(asked).is_dir():
-        asked = str(absolute(asked))  # the hub loads it again from any folder
+    asked = read_name(name_or_folder)
     source = f"{PREFIX}{asked}"
     if not Path(asked).is_dir() and packaged_folder(asked) is None:
         repository = asked if "/" in asked else f"{ARCH}/{asked}"
@@ -60,6 +56,22 @@ def load_sentence_model(name_or_folder: str, device: str = "cpu") -> "SentenceMo
     model = _open_folder(folder, source, device)
     name = Path(asked).resolve().name if Path(asked).is_absolute() else asked.rpartition("/")[2]
     return SentenceModel(model, f"{ARCH}/{name}", source)
+
+
+def read_name(name_or_folder: str) -> str:
+    """Return an id as it is, and a folder as a path that holds in any folder; nothing is loaded.
+
+    Raises:
+        ModelNotLoadable: if there is nothing, or a path to no folder.
+    """
+    asked = name_or_folder.strip()
+    if not asked:
+        raise ModelNotLoadable(PREFIX, "a model of sentence-transformers is named st:ID or st:FOLDER")
+    if absolute(asked).is_dir():
+        return str(absolute(asked))  # the hub loads it again from any folder
+    if is_path(asked):
+        raise ModelNotLoadable(f"{PREFIX}{asked}", f"there is no folder {absolute(asked)}; check the path")
+    return asked
 
 
 class SentenceModel:

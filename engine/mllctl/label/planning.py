@@ -3,12 +3,11 @@
     hub + staging ── images and captions still to show, bytes of their files, bytes of embeddings
     backends.facts, backends.latency ── what must be downloaded, and how long it may take
 
-`mllctl label --plan` prints it; `precision_for` and `refuse_download` are what a labelling is refused for before its
-first model is loaded. Nothing is written, and neither torch nor open_clip is imported.
+`mllctl label --plan` prints it. Before its first model is loaded, a labelling asks `settled_label` whether there is
+anything to do, and `precision_for` and `refuse_download` whether it can be done. Nothing is written, and neither torch
+nor open_clip is imported.
 """
 
-import importlib.util
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +20,20 @@ from mllctl.backends.devices import FLOAT32, card_in, precision_of
 from mllctl.backends.facts import known_models, model_facts
 from mllctl.backends.names import canonical
 from mllctl.backends.protocol import ModelCard
+from mllctl.backends.registry import read_architecture
+from mllctl.backends.unchanged import is_unchanged
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub, StoredModel, bundled_hub
 from mllctl.images import uris as places
-from mllctl.label.showing import check_known, embedded, label_input, staging_of
+from mllctl.label.showing import (
+    LabelReport,
+    check_known,
+    embedded,
+    label_input,
+    staged_cards,
+    staging_of,
+    unchanged_report,
+)
 
 FLOAT16 = 2  # bytes: what a number of an embedding takes in the hub
 
@@ -101,11 +110,30 @@ def plan_label(hub: Hub, source: str, cache: Path, precision: str = FLOAT32) -> 
     )
 
 
-def known_card(hub: Hub, source: str) -> ModelCard | None:
-    """Return the card of a model by its source, from the hub or else from the bundled one."""
+def settled_label(hub: Hub, source: str, precision: str, cache: Path) -> LabelReport | None:
+    """Report on a label to which there is nothing to add, if that is known without loading the model; else None.
+
+    It is where the label is complete and the model's files are those it was loaded from. Other weights make another
+    label, so a model with other files, or files that are not known, must be loaded to see whether it is the same.
+
+    Args:
+        hub: that it would be labelled on.
+        source: of the model.
+        precision: in which it would compute.
+        cache: the user's cache folder, in which `backends.unchanged` keeps its notes.
+    """
     for stored in hub.models():
-        if stored.card.source == source:
-            return stored.card
+        complete = stored.state == "complete" and precision_of(stored.card) == precision
+        if stored.card.source == source and complete and is_unchanged(stored.card, cache):
+            return unchanged_report(hub, stored)
+    return None
+
+
+def known_card(hub: Hub, source: str) -> ModelCard | None:
+    """Return the card of a model by its source: from the hub, from work that waits in it, or from the bundled one."""
+    for card in (*(stored.card for stored in hub.models()), *staged_cards(hub.path)):
+        if card.source == source:
+            return card
     if not source.startswith("demo:"):
         return None
     with Hub.open(bundled_hub()) as bundled:
@@ -171,9 +199,5 @@ def _width(source: str) -> int | None:
     """Return the width of a model's embeddings from the configuration that open_clip carries, unless it has none."""
     if source.startswith("demo:"):
         return next((demo.width for demo in read_catalogue() if demo.name == source.removeprefix("demo:")), None)
-    # Where the package lies is asked for without importing it, which takes seconds.
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None or spec.origin is None:
-        return None
-    config = Path(spec.origin).parent / "model_configs" / f"{source.partition('/')[0]}.json"
-    return int(json.loads(config.read_text(encoding="utf-8"))["embed_dim"]) if config.is_file() else None
+    config = read_architecture(source.partition("/")[0])
+    return int(config["embed_dim"]) if config else None

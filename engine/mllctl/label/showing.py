@@ -8,10 +8,11 @@ Embeddings are kept: what a model has seen it is never shown again. Work in prog
 hub's `staging/` and is taken up by the same call after an interruption.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,12 +34,13 @@ from mllctl.kernels.order import Likely
 from mllctl.label.growing import WRITER_WAIT, Label, write_part
 
 Item = TypeVar("Item")
-Progress = Callable[[int, int], None]  # (images done, images in all)
+Progress = Callable[[int, int], None]  # (images done, images in all but for those that could not be read)
 Say = Callable[[str], None]
 
 BATCH = 64
 BATCHES_PER_PART = 16  # embeddings are put down every 1,024 images; at most that many are lost
 TEXT_BATCH = 256
+CARD = "card.json"  # in a folder of staging: whose embeddings wait there
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class LabelReport:
         shown: how many of them the model was shown now, the others' embeddings being there already.
         skipped: images that could not be read.
         hits: images that no other node with evidence takes from the true one.
+        changed: whether anything was committed; not if all was there.
     """
 
     model: str
@@ -58,6 +61,12 @@ class LabelReport:
     shown: int
     skipped: tuple[Skipped, ...]
     hits: int
+    changed: bool
+
+    @property
+    def labelled(self) -> int:
+        """Images that the label is made of: those the model was shown, now or before."""
+        return self.images - len(self.skipped)
 
 
 def label_model(
@@ -73,8 +82,8 @@ def label_model(
 ) -> LabelReport:
     """Label `model` on the hub at `path`, adding it to the hub if it is new, and commit.
 
-    What the label has already is kept: the cost is that of the images and nodes that are new. Where memory does not
-    suffice, batches are halved from there on.
+    What the label has already is kept: the cost is that of the images and nodes that are new, and where nothing is new
+    nothing is committed. Where memory does not suffice, batches are halved from there on.
 
     Args:
         path: the hub's folder.
@@ -98,20 +107,28 @@ def label_model(
         given = label_input(hub)
         check_known(hub.models(), model.card)
         if is_settled(hub, model.card):
-            stored = hub.model(model.card.name)
-            return LabelReport(stored.card.name, len(given.images), 0, (), hub.overall_hits(stored.model))
+            return unchanged_report(hub, hub.model(model.card.name))
     staging = staging_of(path, model.card)
     staging.mkdir(parents=True, exist_ok=True)
     gently = Gently(model, batch, text_batch, say)
     with _hold(staging, path):
+        _put_card(staging, model.card)
         report = _show(path, gently, given, staging, progress, workers)
-        while not _commit(path, model, given, staging, likely):
+        while (changed := _commit(path, model, given, staging, likely)) is None:
             # Another process has changed what the label was made for; no image need be shown again.
             with Hub.open(path) as hub:
                 given = label_input(hub)
         shutil.rmtree(staging)
     with Hub.open(path) as hub:
-        return replace(report, hits=hub.overall_hits(hub.model(model.card.name).model))
+        hits = hub.overall_hits(hub.model(model.card.name).model)
+        return replace(report, hits=hits, changed=changed)
+
+
+def unchanged_report(hub: Hub, stored: StoredModel) -> LabelReport:
+    """Return what there is to report of a complete label to which nothing was done."""
+    return LabelReport(
+        stored.card.name, stored.labelled, shown=0, skipped=(), hits=hub.overall_hits(stored.model), changed=False
+    )
 
 
 def _show(
@@ -134,7 +151,7 @@ def _show(
     for few in _in_parts(unnamed, gently.text_batch):
         vectors = _rounded(gently.card, gently.encode_texts([given.captions[n] for n in few]))
         _put_down(staging, "caption", dict(zip(given.nodes[few].tolist(), vectors, strict=True)))
-    return LabelReport(gently.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0)
+    return LabelReport(gently.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0, changed=False)
 
 
 def _show_images(
@@ -149,18 +166,25 @@ def _show_images(
     rows = list(_in_parts(todo, gently.batch))
     with closing(picture_batches([given.uris[row] for row in todo], gently.batch, workers)) as batches:
         for number, (few, pictures) in enumerate(zip(rows, batches, strict=True), start=1):
-            fresh.update(_encode_images(gently, given.images[few].tolist(), pictures, skipped))
-            done += len(few)
+            seen = _encode_images(gently, given.images[few].tolist(), pictures, skipped)
+            fresh.update(seen)
+            done += len(seen)
             if progress:
-                progress(done, total)
+                progress(done, total - len(skipped))
             if number % BATCHES_PER_PART == 0 or number == len(rows):
                 _put_down(staging, "image", fresh)
                 fresh = {}
     return skipped
 
 
-def _commit(path: Path, model: VisionLanguageModel, given: LabelInput, staging: Path, likely: Likely | None) -> bool:
-    """Write what the label lacks and commit it; say False if the hub is no longer what it was written for."""
+def _commit(
+    path: Path, model: VisionLanguageModel, given: LabelInput, staging: Path, likely: Likely | None
+) -> bool | None:
+    """Write what the label lacks and commit it; None if the hub is no longer what it was written for.
+
+    Returns:
+        Whether anything was new, the model's card included.
+    """
     with Hub.open(path) as hub:
         stored_images, stored_captions = _stored(hub, model.card)
         images = Features.joined(stored_images, _staged(staging, "image"))
@@ -172,19 +196,22 @@ def _commit(path: Path, model: VisionLanguageModel, given: LabelInput, staging: 
         gone = label.nodes[~np.isin(label.nodes, given.nodes)]
         near = hub.images_near(known, gone) if known is not None and len(gone) else ()
         grown = write_part(staging / "part", seen, model.card, label, images, captions, near, likely)
+        fresh = given.images[~stored_images.held(given.images) & images.held(given.images)]
+        named = given.nodes[~stored_captions.held(given.nodes)]
+        same = known is not None and hub.model(model.card.name).card == model.card
+        if same and not grown and not len(fresh) and not len(named):
+            return False
     with change_hub(path, f"label {model.card.name}", WRITER_WAIT) as change:
         with Hub.open(path) as hub:
             check_known(hub.models(), model.card)
             known = _known(hub, model.card)
             if known is not None and hub.label_files(known) != read:
-                return False
+                return None
             if not set(given.nodes.tolist()) <= set(hub.label_input().nodes.tolist()):
-                return False
+                return None
         ordinal = change.add_model(model.card)
-        fresh = given.images[~stored_images.held(given.images) & images.held(given.images)]
         if len(fresh):
             change.put_features(ordinal, "image", images.parts(fresh))
-        named = given.nodes[~stored_captions.held(given.nodes)]
         if len(named):
             change.put_features(ordinal, "caption", captions.parts(named))
         if grown:
@@ -230,6 +257,23 @@ def is_settled(hub: Hub, card: ModelCard) -> bool:
 def staging_of(path: Path, card: ModelCard) -> Path:
     """Return the folder in which a model's embeddings wait for the commit; of another precision in another one."""
     return path / "staging" / f"label-{card.identity[:16]}"
+
+
+def staged_cards(path: Path) -> list[ModelCard]:
+    """Return the cards of the models of which embeddings wait in a hub's staging, by folder."""
+    cards = []
+    for file in sorted((path / "staging").glob(f"label-*/{CARD}")):
+        try:
+            cards.append(ModelCard(**json.loads(file.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            continue  # just committed, cut off, or of another mllctl: its images are counted as to be shown
+    return cards
+
+
+def _put_card(staging: Path, card: ModelCard) -> None:
+    """Put down whose embeddings wait here: a model that is new is in no hub yet."""
+    (staging / "unfinished").write_text(json.dumps(asdict(card)), encoding="utf-8")
+    (staging / "unfinished").replace(staging / CARD)
 
 
 def embedded(

@@ -34,47 +34,31 @@ def temperatures(hub: Hub, selection: Selection) -> dict[str, float]:
     Raises:
         StageMissing: if a model that answers has no embeddings in the hub, as in the bundled one.
     """
-    nodes = np.array([node.node for node in selection.nodes], dtype=np.int64)
-    if len(nodes) == 0:
+    if not selection.nodes:
         return dict.fromkeys(selection.names, 1.0)
     models = _models(hub, selection)
-    images, truth, weight = _evidence(hub, selection, nodes)
-    logits = (_logits(hub, model, images, nodes) for model in models)
+    images, truth, weight = weighed_images(hub, selection)
+    logits = (node_logits(hub, selection, model, images) for model in models)
     fitted = np.array([fit_temperature(each, truth, weight) for each in logits])
     worth = float(weight.sum() ** 2 / (weight**2).sum())
     names = [model.card.name for model in models]
     return dict(zip(names, shrink_temperatures(fitted, worth).tolist(), strict=True))
 
 
-def _models(hub: Hub, selection: Selection) -> list[StoredModel]:
-    """Return the candidates that have embeddings.
-
-    Raises:
-        StageMissing: if a model that answers has none.
-    """
-    answering = {m for answer in selection.answers for m in np.unique(answer.members).tolist()}
-    held = {file.model for file in hub.manifest.image_features}
-    for m, model in enumerate(selection.models):
-        if m in answering and model.model not in held:
-            raise _lacking(hub, model)
-    return [model for model in selection.models if model.model in held]
-
-
-def _lacking(hub: Hub, model: StoredModel) -> StageMissing:
-    if hub.manifest.read_only:
-        reason = "temperatures are read from embeddings, which the bundled demo hub has left out; to have them in DIR"
-        return StageMissing(f"{reason}, for --hub DIR", "mllctl demo build DIR")
-    reason = f"the label of {model.card.name} was imported without its embeddings, from which a temperature is read"
-    cure = f"mllctl model remove {model.card.name} && mllctl label {model.card.source}"
-    return StageMissing(f"{reason}; to label it here", cure)
-
-
-def _evidence(hub: Hub, selection: Selection, nodes: Int) -> tuple[Int, Int, Float]:
-    """Return images of the selected nodes with the places of these among `nodes`, and how much each counts.
+def weighed_images(hub: Hub, selection: Selection) -> tuple[Int, Int, Float]:
+    """Return images of the selected nodes, the places of their nodes among these, and how much each image counts.
 
     A node counts by its part in what is believed of the classes, its images share that by their domains, and classes
     count alike. Candidates were shown all images of these nodes, so that the first speaks for all.
+
+    Args:
+        hub: open for reading.
+        selection: with at least one node.
+
+    Returns:
+        (ordinals of images, truth, weight), each of shape (i,).
     """
+    nodes = _ordinals(selection)
     shown = hub.winners(selection.models[0].model, nodes)
     order = np.argsort(shown.truth, kind="stable")
     # Evenly spread, so that no node is passed over while another keeps several.
@@ -85,8 +69,35 @@ def _evidence(hub: Hub, selection: Selection, nodes: Int) -> tuple[Int, Int, Flo
     return shown.image[kept], truth, selection.part.sum(axis=1)[truth] * domain / of_node[truth]
 
 
-def _logits(hub: Hub, model: StoredModel, images: Int, nodes: Int) -> Float:
-    """Return a model's scaled similarity of images and the captions of nodes, shape (i, v)."""
+def node_logits(hub: Hub, selection: Selection, model: StoredModel, images: Int) -> Float:
+    """Return a model's scaled similarity of images and the captions of the selected nodes, shape (i, v)."""
     seen, named = hub.features(model.model)
-    similarity = seen.take(images).astype(np.float64) @ named.take(nodes).astype(np.float64).T
-    return np.asarray(model.card.logit_scale * similarity)
+    captions = named.take(_ordinals(selection)).astype(np.float64)
+    return np.asarray(model.card.logit_scale * (seen.take(images).astype(np.float64) @ captions.T))
+
+
+def _ordinals(selection: Selection) -> Int:
+    return np.array([node.node for node in selection.nodes], dtype=np.int64)
+
+
+def _models(hub: Hub, selection: Selection) -> list[StoredModel]:
+    """Return the candidates that have embeddings.
+
+    Raises:
+        StageMissing: if a model that answers has none.
+    """
+    answering = {m for answer in selection.answers for m in answer.models}
+    held = {file.model for file in hub.manifest.image_features}
+    for m, model in enumerate(selection.models):
+        if m in answering and model.model not in held:
+            raise _lacking(hub, model)
+    return [model for model in selection.models if model.model in held]
+
+
+def _lacking(hub: Hub, model: StoredModel) -> StageMissing:
+    if hub.manifest.read_only:
+        reason = "temperatures are read from embeddings, which the bundled demo hub is without"
+        return StageMissing(f"{reason}; --hub DIR takes a hub that has them", "mllctl demo build DIR")
+    name, source = model.card.name, model.card.source
+    reason = f"the label of {name} was imported without the embeddings that its temperature is read from"
+    return StageMissing(reason, f"mllctl model remove {name} && mllctl label {source}")

@@ -144,8 +144,11 @@ def _candidates(
         name, weights = model.card.name, model.card.fingerprint
         if name in barred:
             left_out.append((name, barred[name]))
-        elif not model.labelled or model.model in lacking:
-            left_out.append((name, f"its label is missing or stale; `mllctl label {name}`"))
+        elif not model.labelled:
+            left_out.append((name, f"it has no label; `mllctl label {name}`"))
+        elif model.model in lacking:
+            cure = f"`mllctl label {name}`, and `mllctl images remove` those that cannot be read"
+            left_out.append((name, f"its label lacks some of the hub's images; {cure}"))
         elif weights in first:
             left_out.append((name, f"the same weights as {first[weights]}"))
         else:
@@ -154,7 +157,10 @@ def _candidates(
     if not fit and barred:
         raise InvalidTask(f"no labelled model is within the limits; {left_out[0][0]}: {left_out[0][1]}")
     if not fit:
-        raise StageMissing("no model has a label that covers these classes", "mllctl label --all")
+        unread = "; images that cannot be read leave a label open until `mllctl images remove` takes them out"
+        open_ = any(model.model in lacking and model.missing for model in hub.models())
+        reason = f"no model has a label that covers these classes{unread if open_ else ''}"
+        raise StageMissing(reason, "mllctl label --all")
     return tuple(fit), tuple(left_out)
 
 
