@@ -197,3 +197,16 @@ def test_truth_that_is_no_class_at_all_is_refused_before_a_model_is_loaded(run, 
     done = run("predict", pictures, "--selection", saved, "--truth", "folder")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "'car.n.01' (2)" in done.err
+
+
+def test_a_calibrated_selection_has_temperatures_and_a_hub_without_embeddings_says_so(run, hubs, pictures):
+    arguments = ("select", *CLASSES, "-k", 2, "--save")
+    assert run(*arguments, "warm.json", "--calibrated", "--hub", hubs.labelled).code == 0
+    told = [model["temperature"] for model in json.loads(Path("warm.json").read_text())["models"]]
+    assert all(value > 0 for value in told)
+    assert any(value != 1 for value in told)
+    assert run("predict", pictures / "dog.n.01", "--selection", "warm.json").code == 0
+    sealed = run(*arguments, "sealed.json", "--calibrated", "--hub", hubs.sealed)
+    assert (sealed.code, sealed.err.count("\n")) == (1, 1)
+    assert "embeddings" in sealed.err
+    assert not Path("sealed.json").exists()
