@@ -21,7 +21,7 @@ from mllctl.label import LabelReport
 from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download, settled_label
 from mllctl.label.showing import is_settled, label_input
 from mllctl_cli import render
-from mllctl_cli.options import HubOption, JsonOption
+from mllctl_cli.options import HubOption, JsonOption, same_hub
 
 MANY_PARTS = 8  # of a label; each is one more file to open and to look into
 
@@ -107,7 +107,8 @@ def label(
     with mllctl.Hub.open(path) as opened:
         grown = sum(len(opened.label_files(known.model)) > MANY_PARTS for known in opened.models())
     if grown:
-        render.say(f"{grown} labels have grown to more than {MANY_PARTS} parts; `mllctl hub compact` merges them")
+        cure = f"`mllctl hub compact{same_hub(hub)}` merges them"
+        render.say(f"{grown} labels have grown to more than {MANY_PARTS} parts; {cure}")
     if json:
         render.print_json([dataclasses.asdict(report) for report in reports])
     elif not reports and not stuck:
