@@ -235,13 +235,13 @@ def _print_plans(plans: list[LabelPlan], json: bool) -> None:
     if not plans:
         render.say("every label is complete")
         return
-    columns = ("model", "images", "to show", "to read", "time on the processor", "to write", "download")
-    render.print_table(columns, [_as_row(plan) for plan in plans], columns[1:])
+    columns = ("model", "images", "to show", "to read", "time", "to write", "download")
+    render.print_table(columns, [_as_row(plan) for plan in plans], columns[1:], columns[:1])
     missing = max(plan.missing for plan in plans)
     if missing:
         render.say(f"{missing} images have no file any more; restore them, or `mllctl images remove` them")
     if any(plan.seconds is None for plan in plans):
-        render.say("the time is known of models that were timed: `mllctl model time NAME`")
+        render.say("the time, on the processor, is known of models that were timed: `mllctl model time NAME`")
 
 
 def _as_row(plan: LabelPlan) -> tuple[object, ...]:
@@ -261,7 +261,7 @@ def _download(plan: LabelPlan) -> str:
         return "unknown"
     if plan.cached:
         return "none"
-    return "of unknown size" if plan.download_bytes is None else _size(plan.download_bytes)
+    return "yes" if plan.download_bytes is None else _size(plan.download_bytes)
 
 
 def _size(count: int) -> str:
