@@ -194,6 +194,12 @@ KEYS = {
     "images add": {
         "added": "Images that are new.",
         "already_there": "Images the hub had already, by content.",
+        "conflicts[].path": "An image of these that is there under another class or domain, and stays so.",
+        "conflicts[].node": "The synset it was found under.",
+        "conflicts[].domain": "The domain it was found under.",
+        "conflicts[].held_node": "The synset it has.",
+        "conflicts[].held_domain": "The domain it has.",
+        "conflicts[].image": "Its number; null if it came earlier in the same source.",
         **SKIPPED,
         "reasons.*": "Number of inputs skipped for each kind of reason; what differs between them is `…`.",
         "left_out": "Images that `--per-node` did not draw.",

@@ -9,7 +9,7 @@ from mllctl.errors import StageMissing
 from mllctl.hub import StoredNode
 from mllctl.hub.writing import change_hub
 from mllctl_cli import render
-from mllctl_cli.options import HubOption, JsonOption, find_node, hub_path
+from mllctl_cli.options import HubOption, JsonOption, find_node, hub_path, same_hub
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def build(hub: HubOption = None, json: JsonOption = False) -> None:
         render.print_json({**facts, "changed": new})
         return
     render.print_line(f"graph version {facts['version']}: {facts['nodes']} nodes, {facts['edges']} edges")
-    render.say("next: `mllctl index build`" if new else "nothing new")
+    render.say(f"next: `mllctl index build{same_hub(hub)}`" if new else "nothing new")
 
 
 def show(

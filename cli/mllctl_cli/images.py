@@ -1,6 +1,7 @@
 """`images add`, `images list` and `images remove`."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +19,10 @@ from mllctl_cli.options import HubOption, JsonOption, check_domain, find_node, h
 
 if TYPE_CHECKING:
     from mllctl.images import Recipe, SampleImage, Scan, Skipped
+    from mllctl.wordnet import WordNet
 
 SHOWN = 20  # lines about skipped inputs; --json has all
+NUMBERS = 8  # of images, in a command that is said
 
 NodeFilter = Annotated[str | None, typer.Option("--node", metavar="SYNSET", help="Only images of this synset.")]
 DomainFilter = Annotated[str | None, typer.Option("--domain", metavar="NAME", help="Only images of this domain.")]
@@ -78,8 +81,9 @@ def add(
     Folders are named by wnid (n02084071), synset (dog.n.01) or lemma (dog). A manifest has the columns path and
     synset, and perhaps domain; a new domain that only it names is described by its name. Shards are webdataset .tar
     files or Parquet files with a column picture. Recipes are imagenet, imagenet-v2, imagenet-sketch, imagenet-a and
-    imagenet-r. What cannot be used is reported and skipped (exit code 3); words with several senses are listed with
-    the sense that was taken. Nothing is unpacked or copied: keep the images where they are.
+    imagenet-r. What cannot be used, or is there already under another class or domain, is reported and skipped (exit
+    code 3); words with several senses are listed with the sense that was taken. Nothing is unpacked or copied: keep
+    the images where they are.
 
     Example: mllctl images add ./photos --domain photo --describe "a photograph"
     """
@@ -93,7 +97,6 @@ def add(
     with change_hub(path, f"images add {source}") as change:
         with mllctl.Hub.open(path) as opened:
             known = {stored.name: stored.description for stored in opened.domains()}
-            held = opened.hashes()
         own, described = _own_domain(made, domain, describe or [], known)
         # Before the images are read, which may take long.
         if own and own not in known and not described.get(own):
@@ -112,6 +115,9 @@ def add(
             listed = _listed_classes(classes)
             found = scan(source, own, nouns, draw=draw, classes=listed, domain_folders=domain_folders)
         # Neither a domain nor a node comes of images that are there already, under another name.
+        with mllctl.Hub.open(path) as opened:
+            held = opened.images_held(image.sha256 for image in found.images)
+        conflicts = _conflicts(found.images, held, nouns)
         fresh = [image for image in found.images if image.sha256 not in held]
         _add_domains(change, fresh, described)
         change.add_nodes([nouns[image.wnid] for image in fresh])
@@ -119,12 +125,13 @@ def add(
     if report:
         _write_report(found, report)
     if json:
-        render.print_json(_added_json(found, added))
+        render.print_json(_added_json(found, added, conflicts))
     else:
         _print_added(found, added)
+        _say_conflicts(conflicts)
     if describe:
         _say_unused(described, known, {image.domain for image in found.images})
-    if found.skipped:
+    if found.skipped or conflicts:
         raise typer.Exit(3)
 
 
@@ -214,10 +221,74 @@ def _add_domains(change: HubChange, images: Sequence["SampleImage"], described: 
         change.add_domain(Domain(name, described.get(name, name.replace("_", " "))))
 
 
-def _added_json(found: "Scan", added: int) -> dict[str, object]:
+@dataclass(frozen=True)
+class Conflict:
+    """An image that is there already under another class or domain, and stays so.
+
+    Attributes:
+        path: where it was found.
+        wanted: synset and domain it was found under.
+        held: those it has.
+        image: its number; None if it came earlier in the same source.
+    """
+
+    path: str
+    wanted: tuple[str, str]
+    held: tuple[str, str]
+    image: int | None
+
+
+def _conflicts(images: Sequence["SampleImage"], held: Mapping[str, StoredImage], nouns: "WordNet") -> list[Conflict]:
+    """Return the images whose content is there under another class or domain, in the hub or earlier in the source."""
+    truths: dict[str, tuple[tuple[str, str], int | None]] = {
+        sha256: ((stored.synset, stored.domain), stored.image) for sha256, stored in held.items()
+    }
+    conflicts = []
+    for image in images:
+        wanted = nouns[image.wnid].synset, image.domain
+        had, number = truths.setdefault(image.sha256, (wanted, None))
+        if had != wanted:
+            conflicts.append(Conflict(image.uri, wanted, had, number))
+    return conflicts
+
+
+def _say_conflicts(conflicts: Sequence[Conflict]) -> None:
+    """Say what stays as it was, a line for each pair of truths."""
+    kinds: dict[tuple[object, ...], list[Conflict]] = {}
+    for conflict in conflicts:
+        kinds.setdefault((conflict.wanted, conflict.held, conflict.image is None), []).append(conflict)
+    for alike in list(kinds.values())[:SHOWN]:
+        first = alike[0]
+        count = f"{len(alike)} images, such as {_one_line(first.path)}," if len(alike) > 1 else _one_line(first.path)
+        verb = "are" if len(alike) > 1 else "is"
+        where = "earlier in the source" if first.image is None else "there already"
+        stays = f"{count} {verb} {where} as {' in '.join(first.held)}, and not added as {' in '.join(first.wanted)}"
+        render.say(f"{stays}; {_cure(alike)}")
+    if len(kinds) > SHOWN:
+        render.say(f"... and {len(kinds) - SHOWN} more such lines; --json lists all")
+
+
+def _cure(alike: Sequence[Conflict]) -> str:
+    numbers = [str(conflict.image) for conflict in alike if conflict.image is not None]
+    if not numbers:
+        return "leave out the one that is wrong"
+    more = " ..." if len(numbers) > NUMBERS else ""
+    return f"if that is wrong, first `mllctl images remove {' '.join(numbers[:NUMBERS])}{more}`"
+
+
+def _added_json(found: "Scan", added: int, conflicts: Sequence[Conflict]) -> dict[str, object]:
     return {
         "added": added,
         "already_there": len(found.images) - added,
+        "conflicts": [
+            {
+                "path": conflict.path,
+                **dict(zip(("node", "domain"), conflict.wanted, strict=True)),
+                **dict(zip(("held_node", "held_domain"), conflict.held, strict=True)),
+                "image": conflict.image,
+            }
+            for conflict in conflicts
+        ],
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in found.skipped],
         "reasons": found.reasons(),
         "left_out": found.left_out,

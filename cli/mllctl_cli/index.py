@@ -3,8 +3,9 @@
 import typer
 
 import mllctl
+from mllctl.index import index_input
 from mllctl_cli import render
-from mllctl_cli.options import DEFAULT_ENCODER, EncoderOption, HubOption, JsonOption, open_encoder
+from mllctl_cli.options import DEFAULT_ENCODER, EncoderOption, HubOption, JsonOption, open_encoder, same_hub
 
 
 def register(app: typer.Typer) -> None:
@@ -19,10 +20,14 @@ def build(hub: HubOption = None, encoder: EncoderOption = DEFAULT_ENCODER, json:
 
     Example: mllctl index build --hub ./hub
     """
-    report = mllctl.build_index(mllctl.find_hub(hub), open_encoder(encoder))
+    path = mllctl.find_hub(hub)
+    with mllctl.Hub.open(path) as opened:
+        index_input(opened)  # what it refuses is refused before an encoder is exported for nothing
+    report = mllctl.build_index(path, open_encoder(encoder))
     if json:
         facts = {"nodes": report.nodes, "domains": report.domains, "width": report.width, "encoder": report.encoder}
         render.print_json(facts)
         return
     render.print_line(f"{report.nodes} nodes and {report.domains} domains indexed by {report.encoder}")
-    render.say("next: `mllctl label ARCH/WEIGHTS`, or `mllctl label --all`")
+    there = same_hub(hub)
+    render.say(f"next: `mllctl label ARCH/WEIGHTS{there}`, or `mllctl label --all{there}`")

@@ -21,7 +21,7 @@ from mllctl.label import LabelReport
 from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download, settled_label
 from mllctl.label.showing import is_settled, label_input
 from mllctl_cli import render
-from mllctl_cli.options import HubOption, JsonOption
+from mllctl_cli.options import HubOption, JsonOption, same_hub
 
 MANY_PARTS = 8  # of a label; each is one more file to open and to look into
 
@@ -107,7 +107,8 @@ def label(
     with mllctl.Hub.open(path) as opened:
         grown = sum(len(opened.label_files(known.model)) > MANY_PARTS for known in opened.models())
     if grown:
-        render.say(f"{grown} labels have grown to more than {MANY_PARTS} parts; `mllctl hub compact` merges them")
+        cure = f"`mllctl hub compact{same_hub(hub)}` merges them"
+        render.say(f"{grown} labels have grown to more than {MANY_PARTS} parts; {cure}")
     if json:
         render.print_json([dataclasses.asdict(report) for report in reports])
     elif not reports and not stuck:
@@ -234,13 +235,13 @@ def _print_plans(plans: list[LabelPlan], json: bool) -> None:
     if not plans:
         render.say("every label is complete")
         return
-    columns = ("model", "images", "to show", "to read", "time on the processor", "to write", "download")
-    render.print_table(columns, [_as_row(plan) for plan in plans], columns[1:])
+    columns = ("model", "images", "to show", "to read", "time", "to write", "download")
+    render.print_table(columns, [_as_row(plan) for plan in plans], columns[1:], columns[:1])
     missing = max(plan.missing for plan in plans)
     if missing:
         render.say(f"{missing} images have no file any more; restore them, or `mllctl images remove` them")
     if any(plan.seconds is None for plan in plans):
-        render.say("the time is known of models that were timed: `mllctl model time NAME`")
+        render.say("the time, on the processor, is known of models that were timed: `mllctl model time NAME`")
 
 
 def _as_row(plan: LabelPlan) -> tuple[object, ...]:
@@ -260,7 +261,7 @@ def _download(plan: LabelPlan) -> str:
         return "unknown"
     if plan.cached:
         return "none"
-    return "of unknown size" if plan.download_bytes is None else _size(plan.download_bytes)
+    return "yes" if plan.download_bytes is None else _size(plan.download_bytes)
 
 
 def _size(count: int) -> str:

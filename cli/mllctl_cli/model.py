@@ -31,7 +31,7 @@ from mllctl_cli.budget import (
     read_limits,
 )
 from mllctl_cli.lock import lock
-from mllctl_cli.options import HubOption, JsonOption, hub_path
+from mllctl_cli.options import HubOption, JsonOption, hub_path, same_hub
 
 SourceArgument = Annotated[
     str,
@@ -83,7 +83,7 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
         render.print_json(_card_as_json(card))
         return
     render.print_line(f"{card.name}: {card.parameters / 1e6:.1f} M parameters, {card.image_size} px")
-    render.say(f"next: `mllctl label {card.name}`")
+    render.say(f"next: `mllctl label {card.name}{same_hub(hub)}`")
 
 
 def list_(

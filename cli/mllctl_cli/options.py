@@ -1,6 +1,7 @@
 """Options that several commands share, and how what they name is found."""
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,11 @@ def hub_path(option: Path | None) -> Path:
     if path == bundled_hub():
         render.say("using the bundled demo hub; name another with --hub or $MLLCTL_HUB")
     return path
+
+
+def same_hub(option: Path | None) -> str:
+    """Return how a command that is to be typed next names the hub of this one: ` --hub DIR` if it was given."""
+    return f" --hub {shlex.quote(str(option))}" if option else ""
 
 
 def open_encoder(name: str) -> Any:

@@ -1,8 +1,8 @@
 """Show things: tables for people, JSON for programs, messages and progress on stderr.
 
-A table fits itself to a terminal, or to COLUMNS. On a pipe a row is one line however long, so that
-`grep` sees it whole. NO_COLOR gives plain text. JSON goes out as it is, one document, keys as
-documented in docs/cli.md.
+A table fits itself to a terminal, or to COLUMNS; where that is too narrow, each row is a list. On a pipe a row is one
+line however long, so that `grep` sees it whole. NO_COLOR gives plain text. JSON goes out as it is, one document, keys
+as documented in docs/cli.md.
 """
 
 import json
@@ -21,7 +21,8 @@ from rich.cells import cell_len
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-FOLDED = 20  # characters: what a column that may be folded is left with before headings are
+FOLDED = 20  # characters that a folded column has at least
+GAP = 2  # characters between columns
 LINE_EVERY = 30.0  # seconds between lines of progress where nothing can be overwritten
 
 
@@ -59,9 +60,9 @@ def print_table(
 ) -> None:
     """Print rows under a line of headings.
 
-    Where the terminal is narrow, values are folded, except in `numeric` columns, which are set to
-    the right, and in `whole` ones. Headings are folded between words, and within them where the
-    folded columns would be left with less than `FOLDED` characters each.
+    Where the terminal is narrow, headings are folded between words, and values too, except in `numeric` columns, which
+    are set to the right, and in `whole` ones. Where that would leave columns with less than `FOLDED` characters of
+    values that are longer, each row is a list of its own.
     """
     right = [column in numeric for column in columns]
     texts = [[_text(value) for value in row] for row in rows]
@@ -69,21 +70,54 @@ def print_table(
     if console is None:
         _print_aligned([list(columns), *texts], right)
         return
+    kept = [column in (*numeric, *whole) for column in columns]
+    widths = _column_widths(columns, texts, kept, console.width)
+    if widths is None:
+        _print_one_by_one(columns, texts)
+        return
     from rich.table import Table
     from rich.text import Text
 
-    kept = [n for n, column in enumerate(columns) if column in (*numeric, *whole)]
-    least = {n: _longest(row[n] for row in texts) for n in kept}
-    words = {n: max(least[n], _longest(columns[n].split())) for n in kept}
-    gaps = 2 * (len(columns) - 1)
-    roomy = sum(words.values()) + FOLDED * (len(columns) - len(kept)) + gaps <= console.width
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for n, column in enumerate(columns):
-        width = (words if roomy else least).get(n)
-        table.add_column(column, justify="right" if right[n] else "left", width=width, overflow="fold")
+    for column, width, numbers in zip(columns, widths, right, strict=True):
+        table.add_column(column, justify="right" if numbers else "left", width=width, overflow="fold")
     for row in texts:
         table.add_row(*map(Text, row))
     _print(console, table)
+
+
+def _column_widths(
+    columns: Sequence[str], texts: Sequence[Sequence[str]], kept: Sequence[bool], width: int
+) -> list[int] | None:
+    """Share the terminal's width among columns; None where it does not suffice.
+
+    What is left once every column has what it needs goes to values that are folded, then to headings; to the column
+    that lacks least first.
+    """
+    values = [_longest(row[n] for row in texts) for n in range(len(columns))]
+    words = [_longest(column.split()) for column in columns]
+    widths = [
+        max(word, value if whole else min(value, FOLDED))
+        for value, word, whole in zip(values, words, kept, strict=True)
+    ]
+    left = width - GAP * (len(columns) - 1) - sum(widths)
+    if left < 0:
+        return None
+    for wanted in (values, [cell_len(column) for column in columns]):
+        lacking = [max(0, want - has) for want, has in zip(wanted, widths, strict=True)]
+        for n in sorted(range(len(columns)), key=lacking.__getitem__):
+            more = min(left, lacking[n])
+            widths[n] += more
+            left -= more
+    return widths
+
+
+def _print_one_by_one(columns: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
+    """Print each row as a list, a blank line between them."""
+    for number, row in enumerate(texts):
+        if number:
+            print_line()
+        print_facts(dict(zip(columns, row, strict=True)))
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

@@ -41,16 +41,28 @@ def build_index(path: Path, encoder: Encoder) -> IndexReport:
     from mllctl.hub.writing import change_hub
 
     with Hub.open(path) as hub:
-        if hub.manifest.read_only:
-            raise HubReadOnly(path)
-        captions, domains = hub.captions(), hub.domains()
-        _need_graph(hub)
+        captions, descriptions = index_input(hub)
     vectors = encoder.encode(captions)
-    descriptions = encoder.encode([domain.description for domain in domains])
+    domains = encoder.encode(descriptions)
     with change_hub(path, "index build") as change:
         content = VectorIndex.build(vectors).to_bytes()
-        change.set_index(content, len(captions), descriptions, encoder.name, encoder.fingerprint)
+        change.set_index(content, len(captions), domains, encoder.name, encoder.fingerprint)
     return IndexReport(len(captions), len(domains), vectors.shape[1], encoder.name)
+
+
+def index_input(hub: Hub) -> tuple[list[str], list[str]]:
+    """Return the captions and descriptions of domains that are encoded, and refuse a hub that is not ready for it.
+
+    Raises:
+        StageMissing, HubReadOnly: as `build_index` does.
+    """
+    if hub.manifest.read_only:
+        raise HubReadOnly(hub.path)
+    if hub.graph_version() == 0:
+        raise StageMissing("the hub has no graph yet", "mllctl graph build")
+    if hub.nodes_outside_graph():
+        raise StageMissing(f"{hub.nodes_outside_graph()} nodes came after the last graph build", "mllctl graph build")
+    return hub.captions(), [domain.description for domain in hub.domains()]
 
 
 def open_index(hub: Hub) -> VectorIndex:
@@ -118,11 +130,4 @@ def encode_texts(encoder: Encoder, texts: Sequence[str]) -> Float:
     return encoder.encode(list(texts)).astype(np.float64)
 
 
-def _need_graph(hub: Hub) -> None:
-    if hub.graph_version() == 0:
-        raise StageMissing("the hub has no graph yet", "mllctl graph build")
-    if hub.nodes_outside_graph():
-        raise StageMissing(f"{hub.nodes_outside_graph()} nodes came after the last graph build", "mllctl graph build")
-
-
-__all__ = ["IndexReport", "build_index", "check_encoder", "encode_texts", "match_nodes", "open_index"]
+__all__ = ["IndexReport", "build_index", "check_encoder", "encode_texts", "index_input", "match_nodes", "open_index"]

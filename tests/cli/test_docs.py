@@ -171,6 +171,7 @@ def test_an_explanation_prints_the_documented_keys_and_writes_a_page(run, hubs, 
 
 def test_a_change_prints_the_documented_keys(run, hubs, photos):
     run("init", "hub")
+    shutil.copy(photos / "dog.n.01" / "0.png", photos / "n02121620" / "a-dog.png")
     added = run("images", "add", photos, "--domain", "photo", "--describe", "a photograph", "--json")
     check_keys(added, "images add", code=3)
     check_keys(run("graph", "build", "--json"), "graph build")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import mllctl
 from fakes import paint_folder
 from mllctl.hub import Hub
 
@@ -96,6 +97,25 @@ def test_a_refused_add_leaves_no_half_of_it(run, hub, tmp_path):
     with Hub.open(hub) as opened:
         assert len(opened.domains()) == 1
         assert len(opened.images()) == 40
+
+
+def test_what_is_to_be_typed_next_names_the_hub_that_was_named(run, photos, tmp_path):
+    there = "'a hub'"
+    run("init", "a hub")
+    run("images", "add", photos, "--domain", "photo", "--describe", "a photograph", "--hub", "a hub")
+    assert f"next: `mllctl index build --hub {there}`" in run("graph", "build", "--hub", "a hub").err
+    indexed = run("index", "build", "--hub", "a hub").err
+    assert f"next: `mllctl label ARCH/WEIGHTS --hub {there}`, or `mllctl label --all --hub {there}`" in indexed
+    assert f"next: `mllctl label fake/0 --hub {there}`" in run("model", "add", "fake/0", "--hub", "a hub").err
+
+
+def test_no_encoder_is_exported_for_a_hub_that_cannot_be_indexed(run, hubs, monkeypatch):
+    monkeypatch.setattr(mllctl, "sentence_encoder", lambda *args, **options: pytest.fail("it was opened"))
+    monkeypatch.setattr(
+        "mllctl.backends.sentence.is_exported", lambda *args, **options: pytest.fail("it was asked for")
+    )
+    for hub in (hubs.empty, hubs.ungraphed, hubs.sealed):
+        assert run("index", "build", "--hub", hub).code == 1
 
 
 def test_images_are_listed_and_removed_by_number_node_or_domain(run, hub):

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from mllctl_cli import render
+
 MLLCTL = (sys.executable, "-m", "mllctl_cli.main")
 LONG = "select repeat('word ', 60) as words, 1.25 as number"
 ENDLESS = "select count(*) from range(100000) a, range(100000) b, range(1000) c where a.range * b.range % 7 = c.range"
@@ -41,6 +43,44 @@ def test_a_table_is_never_wider_than_the_terminal_and_never_cuts_a_number(run, h
     ):
         lines = run(*command, "--hub", hubs.labelled).out.splitlines()
         assert max(map(len, lines)) <= max(width, 60)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_words_of_headings_stay_whole(run, hubs, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for command, headings in (
+        (("hub", "log"), "generation made by images models new bytes"),
+        (("model", "list"), "model kind M params px label images mean precision %"),
+        (("label", "fake/0", "--plan"), "model images to show to read time to write download"),
+    ):
+        shown = run(*command, "--hub", hubs.labelled).out
+        assert set(headings.split()) <= set(shown.split())
+
+
+def test_values_have_the_width_before_headings_do(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "38")
+    render.print_table(("name", "a long heading"), [("n" * 27, 1)], ("a long heading",))
+    assert capsys.readouterr().out.splitlines() == [
+        "                                a long",
+        "name                           heading",
+        "nnnnnnnnnnnnnnnnnnnnnnnnnnn          1",
+    ]
+
+
+def test_where_not_even_folded_columns_fit_each_row_is_a_list(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "30")
+    render.print_table(("name", "number"), [("word " * 8, 12345), ("b", 2)], ("number",))
+    assert capsys.readouterr().out.splitlines()[0] == "name                    number"
+    monkeypatch.setenv("COLUMNS", "27")
+    render.print_table(("name", "number"), [("word " * 8, 12345), ("b", 2)], ("number",))
+    assert capsys.readouterr().out.splitlines() == [
+        "name    word word word word",
+        "        word word word word",
+        "number  12345",
+        "",
+        "name    b",
+        "number  2",
+    ]
 
 
 def on_terminal(*argv, **environment):

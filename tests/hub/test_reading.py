@@ -19,7 +19,8 @@ def test_a_new_hub_is_empty_and_answers_every_question(tmp_path):
     with Hub.create(tmp_path / "new" / "hub") as hub:
         assert (hub.manifest.generation, hub.graph_version(), hub.nodes_outside_graph()) == (0, 0, 0)
         assert hub.nodes() == hub.edges() == hub.domains() == hub.images() == hub.models() == hub.captions() == []
-        assert hub.hashes() == hub.unseen_nodes([]) == hub.unseen_nodes([0]) == set()
+        assert hub.images_held(["0"]) == {}
+        assert set() == hub.unseen_nodes([]) == hub.unseen_nodes([0]) == set()
         assert hub.overall_precision() == {}
         assert hub.winners(0, [0]).image.shape == hub.label_nodes(0).shape == (0,)
         assert hub.evidence_nodes().shape == (0,)

@@ -1,6 +1,7 @@
 """`images add` with its options."""
 
 import csv
+import shutil
 
 import pytest
 
@@ -94,9 +95,39 @@ def test_images_that_are_there_already_bring_neither_domain_nor_node(run, tmp_pa
     assert run("images", "add", tmp_path / "all", "--domain", "photo", "--describe", "x").code == 0
     (tmp_path / "all" / "dog.n.01").rename(tmp_path / "all" / "cat.n.01")
     again = run("images", "add", tmp_path / "all", "--domain", "other", "--describe", "x")
-    assert again.out == "0 images added, 1 already there, 0 skipped\n"
+    assert (again.code, again.out) == (3, "0 images added, 1 already there, 0 skipped\n")
     counts = run("sql", "select (select count(*) from domain) as d, (select count(*) from node) as n", "--json").json
     assert counts == [{"d": 1, "n": 1}]
+
+
+def test_images_that_are_there_under_another_class_or_domain_are_said_with_what_to_type(run, tmp_path):
+    paint_folder(tmp_path / "all", ["dog.n.01", "cat.n.01"], 2)
+    command = ("images", "add", tmp_path / "all", "--describe", "x", "--domain")
+    assert run(*command, "photo").code == 0
+    assert (run(*command, "photo").code, run(*command, "photo").err) == (0, "")
+    (tmp_path / "all" / "dog.n.01").rename(tmp_path / "all" / "wolf.n.01")
+    again = run(*command, "photo")
+    assert (again.code, again.out) == (3, "0 images added, 4 already there, 0 skipped\n")
+    [line] = again.err.splitlines()
+    assert line == (
+        f"mllctl: 2 images, such as {tmp_path}/all/wolf.n.01/0.png, are there already as dog.n.01 in photo, and not "
+        "added as wolf.n.01 in photo; if that is wrong, first `mllctl images remove 2 3`"
+    )
+    assert run("images", "remove", 2, 3).code == 0
+    assert run(*command, "photo").out == "2 images added, 2 already there, 0 skipped\n"
+    assert len(run(*command, "other").err.splitlines()) == 2
+    assert [conflict["held_domain"] for conflict in run(*command, "other", "--json").json["conflicts"]] == ["photo"] * 4
+
+
+def test_an_image_that_a_source_has_under_two_classes_is_said(run, tmp_path):
+    paint_folder(tmp_path / "all", ["cat.n.01"], 1)
+    shutil.copytree(tmp_path / "all" / "cat.n.01", tmp_path / "all" / "wolf.n.01")
+    added = run("images", "add", tmp_path / "all", "--domain", "photo", "--describe", "x")
+    assert (added.code, added.out) == (3, "1 images added, 1 already there, 0 skipped\n")
+    assert added.err == (
+        f"mllctl: {tmp_path}/all/wolf.n.01/0.png is earlier in the source as cat.n.01 in photo, and not added as "
+        "wolf.n.01 in photo; leave out the one that is wrong\n"
+    )
 
 
 def test_a_name_that_ends_lines_is_said_on_one(run, tmp_path):

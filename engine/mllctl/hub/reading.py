@@ -7,7 +7,7 @@ closed, whatever a writer does meanwhile. Rows come back in a stated order.
 import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -198,9 +198,19 @@ class Hub(AbstractContextManager["Hub"]):
         """
         return [StoredImage(*row) for row in self._snapshot.rows(query, {"synset": synset, "domain": domain})]
 
-    def hashes(self) -> set[str]:
-        """Return the SHA-256 of every live image."""
-        return {sha256 for (sha256,) in self._snapshot.rows("SELECT sha256 FROM image")}
+    def images_held(self, hashes: Iterable[str]) -> dict[str, StoredImage]:
+        """Return the live images that have one of these contents: SHA-256 -> image."""
+        query = """
+              SELECT i.sha256, i.image, i.node, n.synset, d.name, i.block, i.bit, i.uri
+                FROM image i
+                JOIN (SELECT DISTINCT unnest($hashes::VARCHAR[]) AS sha256) USING (sha256)
+                JOIN node n USING (node)
+                JOIN block b USING (block)
+                JOIN domain d USING (domain)
+            ORDER BY i.image
+        """
+        rows = self._snapshot.rows(query, {"hashes": list(hashes)})
+        return {sha256: StoredImage(*row) for sha256, *row in rows}
 
     def label_input(self) -> LabelInput:
         """Return what every model is shown, and what it is compared with."""
