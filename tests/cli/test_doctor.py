@@ -16,7 +16,7 @@ def ugly(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def hub(monkeypatch, hubs):
+def hub(run, monkeypatch, hubs):  # after `run`, which clears what is set
     monkeypatch.setenv("MLLCTL_HUB", str(hubs.labelled))
 
 
