@@ -40,12 +40,13 @@ def test_a_folder_is_all_its_images_by_folder_and_name(folder):
     assert {row.word for row in rows} == {""}
 
 
-def test_truth_is_the_first_folder_below_the_source(folder):
+def test_truth_is_the_first_folder_below_the_source_else_the_source_itself(folder):
     deep = folder / "cat.n.01" / "2021"
     deep.mkdir()
     (folder / "cat.n.01" / "0.png").rename(deep / "0.png")
     (folder / "alone.png").write_bytes(b"")
-    assert [row.word for row in listed(folder, truth="folder")] == ["", "cat.n.01", "cat.n.01", "dog.n.01", "dog.n.01"]
+    assert [row.word for row in listed(folder, truth="folder")] == ["pictures", *["cat.n.01"] * 2, *["dog.n.01"] * 2]
+    assert [row.word for row in listed(folder / "dog.n.01", truth="folder")] == ["dog.n.01"] * 2
 
 
 def test_sources_are_taken_in_the_order_in_which_they_are_named(folder):

@@ -8,7 +8,8 @@
     a file     itself
 
 What an image truly shows is taken along as the row's word where the caller says what it is written in: a column of a
-manifest, a key or member beside an image in a shard, or, as `folder`, the class folder an image is in.
+manifest, a key or member beside an image in a shard, or, as `folder`, the class folder an image is in:
+the first below the source, else the source itself.
 Nothing is decoded here, and nothing else of a source is kept.
 """
 
@@ -65,7 +66,9 @@ def _folder_rows(folder: Path, truth: str | None, passed: Passed | None) -> Rows
             continue
         ending = Path(path).suffix.lower()
         if ending in ENDINGS:
-            yield _plain_row(path, truth, Path(path).relative_to(root).parts)
+            below = Path(path).relative_to(root).parts
+            # A class folder may be named itself.
+            yield _plain_row(path, truth, below if len(below) > 1 else Path(path).absolute().parts[-2:])
         elif ending in SHARDS or path.lower().endswith(COMPRESSED):
             yield from _shard_rows(Path(path), truth)
         else:
