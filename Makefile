@@ -42,4 +42,5 @@ demo-assets: $(READY)  ## draw the image pack and train the heads again (needs n
 	$(BIN)/python assets/pack.py $(ART)
 	$(BIN)/python assets/tasks.py
 	$(BIN)/python assets/train.py
+	$(BIN)/python assets/train_experts.py
 	$(BIN)/python assets/bundle.py

@@ -59,7 +59,7 @@ def selection_of(models: Sequence[VisionLanguageModel], sources: Sequence[str]) 
     members = np.tile(np.arange(len(models)), (len(CLASSES), 1))
     kept = [SavedModel.of(model.card) for model in models]
     kept = [SavedModel(**{**vars(one), "source": source}) for one, source in zip(kept, sources, strict=True)]
-    told = Told(None, None, "each", {}, 0, 0.0, (True,) * len(CLASSES), "use", "a benchmark")
+    told = Told(None, None, (), "each", {}, 0, 0.0, (True,) * len(CLASSES), "use", "a benchmark")
     prompts = tuple((f"a photo of {class_}",) for class_ in CLASSES)
     return SavedSelection(tuple(CLASSES), ("a photo of {}",), prompts, tuple(kept), members, "uniform", told)
 
@@ -170,6 +170,7 @@ def many(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     sources = options.models[:2]
     saved = selection_of([any_model(source) for source in sources], sources)
     saved.write(file, replace=True)
+    shutil.rmtree(options.work / f".{out.name}.unfinished", ignore_errors=True)
     command = [sys.executable, "-m", "mllctl_cli.main", "predict", "--selection", str(file), "--images", str(target)]
     begin = time.perf_counter()
     with (options.work / "predict.err").open("w+", encoding="utf-8") as said:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mllctl.backends.protocol import Float32, ModelCard
+from mllctl.backends.protocol import ExpertCard, Float32, ModelCard
 from mllctl.graph import with_ancestors
 from mllctl.hub import Features, Hub, LabelInput
 from mllctl.hub.features import as_batch
@@ -100,6 +100,42 @@ class InterruptedModel(FakeModel):
             raise KeyboardInterrupt
         self._left -= 1
         return super().encode_images(images)
+
+
+class FakeExpert:
+    """Has a head for each of some colours, named by its synset if at all, and one for all else.
+
+    The nearer an image's mean colour, the higher the logit. Its answers are of one image at a time, as a model's are.
+    """
+
+    def __init__(self, name: str, synsets: Sequence[str], named: bool = True, sharpness: float = 0.05) -> None:
+        self._anchors = np.array([*(COLOURS[synset] for synset in synsets), (128, 128, 128)], dtype=np.float64)
+        self._sharpness = sharpness
+        heads = (*(synset if named else "" for synset in synsets), "")
+        digest = hashlib.sha256(f"{name}{synsets}{sharpness}".encode()).hexdigest()
+        self.card = ExpertCard(name, "fake", digest, 5, 8, heads, "mean colour", f"expert:{name}", {"fake": "1"})
+        self.shown = 0
+
+    def log_probability(self, images: Sequence[Image.Image]) -> Float32:
+        self.shown += len(images)
+        return np.array([self._answer(image) for image in images], dtype=np.float32)
+
+    def _answer(self, image: Image.Image) -> np.ndarray:
+        mean = np.asarray(image, dtype=np.float64).mean(axis=(0, 1))
+        logits = -self._sharpness * np.linalg.norm(self._anchors - mean, axis=1)
+        return logits - np.log(np.exp(logits).sum())
+
+
+class InterruptedExpert(FakeExpert):
+    """A fake expert whose user presses Ctrl-C after some batches."""
+
+    left = 1
+
+    def log_probability(self, images: Sequence[Image.Image]) -> Float32:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().log_probability(images)
 
 
 def known_axis(text: str, words: Sequence[str]) -> list[int]:

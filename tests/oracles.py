@@ -359,3 +359,152 @@ def fit_temperature(logits, truth, weight, low, high):
 def shrink_temperatures(fitted, images, strength):
     common = sum(math.log(t) for t in fitted) / len(fitted)
     return [math.exp((images * math.log(t) + strength * common) / (images + strength)) for t in fitted]
+
+
+def node_label(mean_logits, usable, edges, discount=0.5, recursive=False):
+    """Eq 2 of MLL for experts: a row for each node, None without a label."""
+
+    def own(v):
+        return mean_logits[v] if usable[v] else None
+
+    def label(v):
+        children = [u for u in range(len(mean_logits)) if [v, u] in edges]
+        rows = [label(u) if recursive else own(u) for u in children]
+        rows = [row for row in rows if row is not None]
+        if not rows:
+            return own(v)
+        mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+        if own(v) is None:
+            return mean
+        return [discount * s + (1 - discount) * m for s, m in zip(own(v), mean, strict=True)]
+
+    return [label(v) for v in range(len(mean_logits))]
+
+
+def mutual_best_match(similarity, usable):
+    nodes = [v for v, use in enumerate(usable) if use]
+    match = []
+    for row in similarity:
+        best = max(nodes, key=lambda v: (row[v], -v), default=None)
+        rival = max(range(len(similarity)), key=lambda c: (similarity[c][best], -c)) if nodes else None
+        match.append(best if nodes and similarity[rival] is row else -1)
+    return match
+
+
+def head_probability(mean_logits):
+    columns = [softmax(list(column)) for column in zip(*mean_logits, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def combined_probability(weights, probability):
+    """Q: what the heads of each class say of the images of each class."""
+    classes = range(len(weights[0]))
+    pairs = list(zip(weights, probability, strict=True))
+    return [[sum(x[c] * p[other] for x, p in pairs) for other in classes] for c in classes]
+
+
+def combination_losses(weights, probability):
+    losses = []
+    for c, row in enumerate(combined_probability(weights, probability)):
+        others = [-math.log(1 - q) if q < 1 else math.inf for other, q in enumerate(row) if other != c]
+        losses.append((-math.log(row[c]) if row[c] > 0 else math.inf) + sum(others) / max(len(others), 1))
+    return losses
+
+
+def combination_gradient(weights, probability):
+    reached = combined_probability(weights, probability)
+    classes = range(len(reached))
+
+    def price(c, other):
+        q = reached[c][other]
+        return -1 / q if c == other else 1 / ((1 - q) * (len(reached) - 1))
+
+    return [[sum(p[other] * price(c, other) for other in classes) for c in classes] for p in probability]
+
+
+def combination_gap(weights, probability):
+    gap = 0.0
+    for x, g in zip(weights, combination_gradient(weights, probability), strict=True):
+        gap += sum(a * b for a, b in zip(x, g, strict=True)) - min(0, *g)
+    return gap
+
+
+def onto_simplex(point):
+    """Duchi et al. 2008: the nearest point that is not negative and sums to 1."""
+    total, shift = 0.0, 0.0
+    for n, value in enumerate(sorted(point, reverse=True), start=1):
+        total += value
+        if value - (total - 1) / n > 0:
+            shift = (total - 1) / n
+    return [max(value - shift, 0.0) for value in point]
+
+
+def combine_heads(mean_logits, tolerance, sweeps):
+    """CHCO as the paper writes it: for each head a gradient step that lowers the loss, and a projection."""
+    probability = head_probability(mean_logits)
+    heads, classes = range(len(probability)), range(len(probability[0]))
+    weights = []
+    for row in probability:
+        best = row.index(max(row))
+        weights.append([0.9 * (c == best) + 0.1 / len(row) for c in classes])
+    for _ in range(sweeps):
+        if combination_gap(weights, probability) <= tolerance:
+            break
+        for h in heads:
+            slope, before = combination_gradient(weights, probability)[h], sum(combination_losses(weights, probability))
+            now, rate = weights[h], 64.0
+            while rate > 1e-9:
+                weights[h] = onto_simplex([x - rate * g for x, g in zip(now, slope, strict=True)])
+                if sum(combination_losses(weights, probability)) <= before:
+                    break
+                rate /= 2
+            else:
+                weights[h] = now
+    return weights, combination_losses(weights, probability), combination_gap(weights, probability)
+
+
+def least_losses(losses, k, threshold):
+    table = []
+    for c in range(len(losses[0])):
+        good = sorted((row[c], m) for m, row in enumerate(losses) if row[c] <= threshold)
+        table.append(([m for _, m in good] + [-1] * k)[:k])
+    return table
+
+
+def expert_confidence(probabilities, weights, members):
+    table = []
+    for x in range(len(probabilities[0])):
+        row = []
+        for c, chosen in enumerate(members):
+            chosen = [m for m in chosen if m >= 0]
+            loud = []
+            for m in chosen:
+                said = probabilities[m][x]
+                sure = 1 - entropy(said) / math.log(len(said)) if len(said) > 1 else 0.0
+                loud.append(max(sure, 0.0))
+            if sum(loud) == 0:
+                loud = [1.0] * len(chosen)
+            said = [sum(f * w[c] for f, w in zip(probabilities[m][x], weights[m], strict=True)) for m in chosen]
+            row.append(sum(w * s for w, s in zip(loud, said, strict=True)) / sum(loud) if chosen else 0.0)
+        table.append(row)
+    return table
+
+
+def best_heads(probability, truth, classes):
+    """For each class the head with the least binary cross entropy, both sides of the test weighing the same."""
+
+    def log(value):
+        return max(math.log(value), -100.0) if value > 0 else -100.0
+
+    best = []
+    for c in range(classes):
+        if c not in truth:
+            best.append((-1, math.inf))
+            continue
+        losses = []
+        for h in range(len(probability[0])):
+            inside = [-log(row[h]) for row, t in zip(probability, truth, strict=True) if t == c]
+            outside = [-log(1 - row[h]) for row, t in zip(probability, truth, strict=True) if t != c]
+            losses.append(sum(inside) / max(len(inside), 1) + sum(outside) / max(len(outside), 1))
+        best.append((losses.index(min(losses)), min(losses)))
+    return best

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mllctl.errors import InvalidTask
-from mllctl.senses import find_meanings, marked_synset, plain_name, singulars
+from mllctl.senses import by_doubt, find_meanings, marked_synset, plain_name, singulars
 from mllctl.wordnet import wordnet
 
 CLASSNAMES = Path(__file__).parents[2] / "shared" / "data" / "classnames"
@@ -200,3 +200,11 @@ def test_names_of_public_tasks_mean_what_they_show(nouns, task, class_, synset):
     classes = (CLASSNAMES / f"{task}.txt").read_text(encoding="utf-8").splitlines()
     meanings = {meaning.given: meaning.synset for meaning in find_meanings(classes, nouns)}
     assert (meanings[class_] and meanings[class_].synset) == synset
+
+
+def test_words_are_ordered_by_how_likely_another_sense_is_meant(nouns):
+    words = {word: nouns.senses(word) for word in ("dog", "heron", "crane", "stork")}
+    (word, likely), *others = by_doubt(words, [nouns.senses("flamingo")[0]], nouns)
+    assert (word, words[word][0].synset, likely.synset) == ("crane", "crane.n.04", "crane.n.05")
+    assert dict(others) == {word: words[word][0] for word in ("dog", "heron", "stork")}
+    assert by_doubt({}, [], nouns) == []

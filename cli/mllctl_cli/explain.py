@@ -5,19 +5,24 @@ from typing import Annotated, Any
 
 import typer
 
-from mllctl.errors import SourceUnreadable
+from mllctl.captions import read_captions
+from mllctl.errors import InvalidTask, SourceUnreadable
+from mllctl.experts.selection import THRESHOLD
 from mllctl.explain import Explanation, explain_choice
 from mllctl.hub import Hub
 from mllctl_cli import render
 from mllctl_cli.classes import ClassesOption, read_classes
-from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path
+from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
 from mllctl_cli.select import (
     AlphaOption,
     CaptionsOption,
     EstimatorOption,
+    ExpertsOption,
     MatchOption,
     MaxModelsOption,
     NodesOption,
+    ThresholdOption,
+    find_matching,
     make_selection,
 )
 
@@ -41,6 +46,8 @@ def explain(
     match: MatchOption = "wordnet",
     estimator: EstimatorOption = "shrunk",
     captions: CaptionsOption = None,
+    experts: ExpertsOption = False,
+    threshold: ThresholdOption = THRESHOLD,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="Write a page with the sample images.", show_default=False),
@@ -52,11 +59,15 @@ def explain(
 
     It shows the nodes that speak for the class, the images behind them, who leads at which alpha, and what would change
     the decision. Give the classes and options that `select` was given: the other classes are rivals and set the mean.
-    Without --classes the class is a task of its own.
+    Without --classes the class is a task of its own. With --experts it shows which heads of an expert make up the
+    class, and what they answer on its node.
 
     Example: mllctl explain tiger --classes classes.txt --domain "flat icons"
     """
     names = read_classes(classes, None) if classes else [class_]
+    if experts:
+        _explain_expert(class_, names, model, domain, threshold, match, captions, report, hub, json)
+        return
     with Hub.open(hub_path(hub)) as opened:
         selection = make_selection(
             opened,
@@ -76,6 +87,40 @@ def explain(
         render.print_json(_explanation_json(explanation))
     else:
         _print_explanation(explanation)
+
+
+def _explain_expert(
+    class_: str,
+    names: list[str],
+    expert: str | None,
+    domain: str | None,
+    threshold: float,
+    match: str,
+    captions: Path | None,
+    report: Path | None,
+    hub: Path | None,
+    json: bool,
+) -> None:
+    from mllctl.experts import explain_expert, select_experts
+    from mllctl_cli.experts import explanation_json, print_explanation
+
+    if report:
+        raise InvalidTask("--report shows models; leave it out, or --experts")
+    with Hub.open(hub_path(hub)) as opened:
+        found = select_experts(
+            opened,
+            names,
+            domain,
+            threshold=threshold,
+            matching=find_matching(match),
+            captions=read_captions(captions) if captions else None,
+            encoder=index_encoder(opened),
+        )
+    told = explain_expert(found, class_, expert)
+    if json:
+        render.print_json(explanation_json(told))
+    else:
+        print_explanation(told)
 
 
 def _write_report(explanation: Explanation, path: Path) -> None:

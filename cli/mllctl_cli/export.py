@@ -7,7 +7,7 @@ import typer
 
 from mllctl.reuse.saved import read_selection
 from mllctl_cli import render
-from mllctl_cli.options import JsonOption
+from mllctl_cli.options import DeviceOption, JsonOption
 
 if TYPE_CHECKING:
     from mllctl.reuse.heads import Head
@@ -24,10 +24,7 @@ def export(
         Path, typer.Option("--selection", metavar="FILE", help="What `select --save` wrote.", show_default=False)
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
-    device: Annotated[
-        str,
-        typer.Option("--device", metavar="DEVICE", help="auto (a graphics card if there is one), cpu, cuda or mps."),
-    ] = "auto",
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Write a saved selection as heads that open_clip uses alone.

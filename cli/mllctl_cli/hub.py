@@ -256,6 +256,9 @@ def export(
         contents = export_labels(
             opened, labels, licenses or (), orders=not no_order, embeddings=embeddings, overwrite=force
         )
+        experts = len(opened.experts())
+    if experts:
+        render.say(f"bundles carry no experts: {experts} stay behind; label them where the bundle goes")
     if json:
         render.print_json({"path": str(labels), "bytes": labels.stat().st_size, **_contents_json(contents)})
         return

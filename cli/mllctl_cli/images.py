@@ -87,7 +87,7 @@ def add(
 
     Example: mllctl images add ./photos --domain photo --describe "a photograph"
     """
-    from mllctl.images import Draw
+    from mllctl.images import Draw, are_domains
     from mllctl.wordnet import wordnet
 
     made = _recipe(source, root)
@@ -129,6 +129,8 @@ def add(
     else:
         _print_added(found, added)
         _say_conflicts(conflicts)
+    if not (made or domain_folders) and are_domains(source, nouns):
+        render.say(f"each folder in {source} has class folders in it; if these are domains, give --domain-folders")
     if describe:
         _say_unused(described, known, {image.domain for image in found.images})
     if found.skipped or conflicts:
@@ -307,10 +309,31 @@ def _print_added(found: "Scan", added: int) -> None:
         render.say(f"... and {len(lines) - SHOWN} more such lines; --json and --report FILE list all")
     for reason, count in list(found.reasons().items())[:SHOWN]:
         render.say(f"{count:>7,} skipped: {reason}")
-    for word, senses in found.guessed.items():
-        render.say(f"{word!r} was taken as {senses[0].synset}: {senses[0].definition}")
-        for sense in senses[1:4]:
+    _say_senses(found)
+
+
+def _say_senses(found: "Scan") -> None:
+    """Say which senses were taken, first those that are most likely wrong."""
+    from mllctl.senses import by_doubt
+    from mllctl.wordnet import wordnet
+
+    nouns = wordnet()
+    taken = {senses[0].wnid for senses in found.guessed.values()}
+    clear = [nouns[wnid] for wnid in dict.fromkeys(image.wnid for image in found.images) if wnid not in taken]
+    ordered = by_doubt(found.guessed, clear, nouns)
+    for word, likely in ordered[:SHOWN]:
+        first, *others = found.guessed[word]
+        render.say(f"{word!r} was taken as {first.synset}: {first.definition}")
+        if likely != first:
+            render.say(f"    beside the others it is more likely {likely.synset}: {likely.definition}")
+        for sense in [sense for sense in others if sense != likely][:3]:
             render.say(f"    it may also be {sense.synset}: {sense.definition}")
+    if len(ordered) > SHOWN:
+        render.say(f"... and {len(ordered) - SHOWN} more words with several senses; --json lists all")
+    wrong = [(found.guessed[word][0].synset, likely.synset) for word, likely in ordered]
+    if wrong and wrong[0][0] != wrong[0][1]:
+        cure = f"`mllctl images remove --node {wrong[0][0]}`, name its folder {wrong[0][1]} and add it again"
+        render.say(f"where another sense is meant, as perhaps here, {cure}")
 
 
 def _skipped_lines(skipped: Sequence["Skipped"]) -> Iterator[str]:

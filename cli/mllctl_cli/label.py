@@ -3,25 +3,27 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 import mllctl
+from mllctl.backends import is_expert, load_any
 from mllctl.backends.canary import watch_model
 from mllctl.backends.checking import check_source
 from mllctl.backends.comparison import likely_on
 from mllctl.backends.devices import PRECISIONS, check_precision, choose_device, in_precision
 from mllctl.backends.names import canonical
+from mllctl.backends.protocol import Expert, VisionLanguageModel
 from mllctl.backends.unchanged import remember_files, stamp_files
 from mllctl.errors import InvalidTask, ModelNotLoadable, StageMissing
-from mllctl.hub import StoredModel, cache_folder
+from mllctl.hub import StoredExpert, StoredModel, cache_folder
 from mllctl.hub.writing import bare_models, cannot_grow
-from mllctl.label import LabelReport
-from mllctl.label.planning import LabelPlan, plan_label, precision_for, refuse_download, settled_label
+from mllctl.label import LabelReport, label_expert
+from mllctl.label.planning import LabelPlan, plan_expert, plan_label, precision_for, refuse_download, settled_label
 from mllctl.label.showing import is_settled, label_input
 from mllctl_cli import render
-from mllctl_cli.options import HubOption, JsonOption, same_hub
+from mllctl_cli.options import BatchOption, DeviceOption, HubOption, JsonOption, WorkersOption, same_hub
 
 MANY_PARTS = 8  # of a label; each is one more file to open and to look into
 
@@ -46,23 +48,18 @@ def label(
         list[str] | None, typer.Argument(metavar="MODEL", help="Models of the hub by name, or sources to add.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every model of the hub whose label is not complete.")] = False,
-    device: Annotated[
-        str,
-        typer.Option("--device", metavar="DEVICE", help="auto (a graphics card if there is one), cpu, cuda or mps."),
-    ] = "auto",
+    device: DeviceOption = "auto",
     precision: Annotated[
         str | None,
         typer.Option(
             "--precision", metavar="TYPE", help="float32, bfloat16 or float16; else that of its label, else float32."
         ),
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images shown at once, at least 1.")] = 64,
+    batch: BatchOption = 64,
     text_batch: Annotated[
         int, typer.Option("--text-batch", metavar="N", min=1, help="Captions shown at once, at least 1.")
     ] = 256,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=0, help="Threads that decode images ahead; 0 for none.")
-    ] = 2,
+    workers: WorkersOption = 2,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what there is to do and what it costs; do nothing.")
     ] = False,
@@ -75,6 +72,8 @@ def label(
     where it stopped. Where memory runs out, batches are halved. Images that cannot be read, and of several models
     those that cannot be loaded, are reported and skipped (exit code 3).
 
+    An expert, a classifier with heads of its own, is labelled by what its heads answer; its source begins with expert:.
+
     Example: mllctl label --all --hub ./hub
     """
     if bool(model) == all_:
@@ -85,9 +84,10 @@ def label(
     with mllctl.Hub.open(path) as opened:
         label_input(opened)  # what it refuses is refused before a model is loaded for nothing
         stored = {known.card.name: known for known in opened.models()}
-        if all_ and not stored:
+        experts = {known.card.name: known for known in opened.experts()}
+        if all_ and not stored and not experts:
             raise StageMissing("the hub has no models yet", "mllctl label ARCH/WEIGHTS")
-        sources = [_source_of(name, stored) for name in model or []]
+        sources = [_source_of(name, {**stored, **experts}) for name in model or []]
         for known in stored.values():
             if known.card.source in sources:
                 is_settled(opened, known.card)
@@ -96,6 +96,7 @@ def label(
         if stuck:
             render.say(cannot_grow([known.card.name for known in stuck]))
         sources += [known.card.source for known in open_ if known not in stuck]
+        sources += [known.card.source for known in experts.values() if all_ and known.state != "complete"]
         todo = _in_their_precision(sources, stored, precision)
         if plan:
             plans = _plan_all(opened, todo)
@@ -105,7 +106,9 @@ def label(
             return
     reports = _label_all(path, todo, Manner(device, batch, text_batch, workers), json)
     with mllctl.Hub.open(path) as opened:
-        grown = sum(len(opened.label_files(known.model)) > MANY_PARTS for known in opened.models())
+        parts = [len(opened.label_files(known.model)) for known in opened.models()]
+        parts += [len(opened.expert_files(known.expert)) for known in opened.experts()]
+        grown = sum(count > MANY_PARTS for count in parts)
     if grown:
         cure = f"`mllctl hub compact{same_hub(hub)}` merges them"
         render.say(f"{grown} labels have grown to more than {MANY_PARTS} parts; {cure}")
@@ -117,7 +120,7 @@ def label(
         raise typer.Exit(3)
 
 
-def _source_of(name: str, stored: Mapping[str, StoredModel]) -> str:
+def _source_of(name: str, stored: Mapping[str, StoredModel | StoredExpert]) -> str:
     """Return what loads a model: of one in the hub what its card says, else the name as the hub would spell it."""
     spelled = name if name in stored else canonical(name)
     return stored[spelled].card.source if spelled in stored else spelled
@@ -172,7 +175,10 @@ def _settled(path: Path, source: str, precision: str) -> LabelReport | None:
 
 def _label(path: Path, source: str, precision: str, manner: Manner, place: str) -> LabelReport:
     files = stamp_files(source)
-    loaded = in_precision(mllctl.load_model(source, manner.device), precision, manner.device)
+    model = load_any(source, manner.device)
+    if is_expert(model):
+        return _label_expert(path, model, manner, place)
+    loaded = in_precision(cast("VisionLanguageModel", model), precision, manner.device)
     with mllctl.Hub.open(path) as opened:
         stored = next((known.card for known in opened.models() if known.card.name == loaded.card.name), None)
     loaded, lines = watch_model(loaded, stored)
@@ -190,6 +196,24 @@ def _label(path: Path, source: str, precision: str, manner: Manner, place: str) 
             say=render.say,
         )
     remember_files(loaded.card, files, cache_folder())
+    _say_skipped(report)
+    return report
+
+
+def _label_expert(path: Path, expert: Expert, manner: Manner, place: str) -> LabelReport:
+    with render.progress() as progress:
+        report = label_expert(
+            path,
+            expert,
+            lambda done, total: progress(f"{place}{expert.card.name}", done, total),
+            manner.batch,
+            workers=manner.workers,
+        )
+    _say_skipped(report)
+    return report
+
+
+def _say_skipped(report: LabelReport) -> None:
     for skipped in report.skipped:
         render.say(f"skipped {skipped.path}: {skipped.reason}")
     if report.skipped:
@@ -197,11 +221,12 @@ def _label(path: Path, source: str, precision: str, manner: Manner, place: str) 
             "selections that need the nodes of skipped images leave this model out; restore the files, or "
             "`mllctl images remove` the images"
         )
-    return report
 
 
 def _print_report(report: LabelReport) -> None:
     hits = f"{report.hits} of {report.labelled} images go to their own node"
+    if report.hits is None:
+        hits = f"{report.labelled} images answered by its heads"
     settled = not report.changed and not report.skipped
     done = "its label is complete already" if settled else f"{report.shown} images shown"
     render.print_line(f"{report.model}: {done}, {hits}")
@@ -220,7 +245,8 @@ def _plan_all(hub: mllctl.Hub, todo: Mapping[str, str]) -> list[LabelPlan]:
     for number, (source, precision) in enumerate(todo.items(), start=1):
         try:
             check_source(source, cache_folder())
-            plans.append(plan_label(hub, source, cache_folder(), precision))
+            known = plan_expert(hub, source)
+            plans.append(known or plan_label(hub, source, cache_folder(), precision))
         except ModelNotLoadable as error:
             if number == len(todo) and not plans:
                 raise

@@ -2,21 +2,25 @@
 
 import dataclasses
 from fnmatch import fnmatchcase
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, cast
 
 import typer
 
 import mllctl
+from mllctl.backends import is_expert, load_any
 from mllctl.backends.canary import canary_of, watch_model, with_canary
 from mllctl.backends.checking import check_source
 from mllctl.backends.devices import in_precision
 from mllctl.backends.facts import KnownModel, ModelFacts, pretrained_facts
 from mllctl.backends.latency import measure_latency
-from mllctl.backends.protocol import ModelCard
+from mllctl.backends.protocol import ExpertCard, ModelCard, VisionLanguageModel
 from mllctl.backends.registry import pretrained_models
 from mllctl.errors import HubReadOnly, InvalidTask
-from mllctl.hub import StoredModel, cache_folder
-from mllctl.hub.writing import change_hub
+from mllctl.hub import StoredExpert, StoredModel, cache_folder
+from mllctl.hub.experts import write_expert
+from mllctl.hub.writing import EXPERT, change_hub
+from mllctl.label.experts import check_expert
 from mllctl.label.planning import precision_for
 from mllctl.label.showing import check_known
 from mllctl.limits import Limits, admit, show_amount
@@ -38,7 +42,7 @@ SourceArgument = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="ARCH/TAG as open_clip names it, ARCH/path/to/checkpoint, CONFIG.json,CHECKPOINT, hf-hub:ORG/NAME, "
-        "local-dir:PATH, demo:NAME, st:NAME or conse:NAME.",
+        "local-dir:PATH, demo:NAME, st:NAME, conse:NAME, or an expert as expert:KIND/NAME.",
     ),
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model, as `model list` shows it.")]
@@ -69,7 +73,11 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
             raise HubReadOnly(path)  # before a model is loaded for nothing
         stored = {known.card.name: known for known in opened.models()}
     check_source(source, cache_folder())
-    model = mllctl.load_model(source)
+    loaded = load_any(source)
+    if is_expert(loaded):
+        _add_expert(path, loaded.card, hub, json)
+        return
+    model = cast("VisionLanguageModel", loaded)
     known = stored.get(model.card.name)
     model = in_precision(model, precision_for(known, None), "cpu")
     check_known(list(stored.values()), model.card)
@@ -83,6 +91,24 @@ def add(source: SourceArgument, hub: HubOption = None, json: JsonOption = False)
         render.print_json(_card_as_json(card))
         return
     render.print_line(f"{card.name}: {card.parameters / 1e6:.1f} M parameters, {card.image_size} px")
+    render.say(f"next: `mllctl label {card.name}{same_hub(hub)}`")
+
+
+def _add_expert(path: Path, card: ExpertCard, hub: Path | None, json: bool) -> None:
+    """Add the card of an expert: a label without an image."""
+    with mllctl.Hub.open(path) as opened:
+        check_expert(opened, card)
+        known = [expert for expert in opened.experts() if expert.card.name == card.name]
+    if not known:
+        with change_hub(path, f"model add {card.name}") as change:
+            file = path / "staging" / EXPERT
+            write_expert(file, card, [])
+            change.put_expert(None, file, whole=True)
+    if json:
+        render.print_json(_expert_card_as_json(card))
+        return
+    heads = f"{len(card.heads)} heads"
+    render.print_line(f"{card.name}: {card.parameters / 1e6:.1f} M parameters, {card.image_size} px, {heads}")
     render.say(f"next: `mllctl label {card.name}{same_hub(hub)}`")
 
 
@@ -122,15 +148,27 @@ def list_(
     if limits != Limits():
         raise InvalidTask("these limits are for --pretrained; `mllctl select` has them for the models of a hub")
     with mllctl.Hub.open(hub_path(hub)) as opened:
-        models, overall = opened.models(), opened.overall_precision()
+        models, overall, experts = opened.models(), opened.overall_precision(), opened.experts()
     if patterns:
-        models = [m for m in models if any(fnmatchcase(m.card.name.lower(), like.lower()) for like in patterns)]
+        models = [m for m in models if _is_like(m.card.name, patterns)]
+        experts = [e for e in experts if _is_like(e.card.name, patterns)]
     if json:
-        render.print_json([{**_as_json(m), "mean_precision": overall.get(m.model)} for m in models])
+        told = [{**_as_json(m), "mean_precision": overall.get(m.model)} for m in models]
+        render.print_json([*told, *map(_expert_as_json, experts)])
         return
-    rows = [_as_row(m, overall.get(m.model)) for m in models]
-    columns = ("model", "kind", "M params", "px", "label", "images", "mean precision %")
-    render.print_table(columns, rows, ("M params", "px", "images", "mean precision %"))
+    if models or not experts:
+        rows = [_as_row(m, overall.get(m.model)) for m in models]
+        columns = ("model", "kind", "M params", "px", "label", "images", "mean precision %")
+        render.print_table(columns, rows, ("M params", "px", "images", "mean precision %"))
+    if models and experts:
+        render.print_line()
+    if experts:
+        columns = ("expert", "kind", "M params", "px", "label", "images", "heads")
+        render.print_table(columns, [_expert_row(e) for e in experts], ("M params", "px", "images", "heads"))
+
+
+def _is_like(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name.lower(), like.lower()) for like in patterns)
 
 
 def _list_pretrained(patterns: list[str], limits: Limits, json: bool) -> None:
@@ -155,8 +193,8 @@ def show(name: NameArgument, hub: HubOption = None, json: JsonOption = False) ->
     Example: mllctl model show lite0-minilm/generalist
     """
     with mllctl.Hub.open(hub_path(hub)) as opened:
-        model = opened.model(name)
-    facts = _as_json(model)
+        expert = _find_expert(opened, name)
+        facts = _as_json(opened.model(name)) if expert is None else _expert_as_json(expert)
     if json:
         render.print_json(facts)
         return
@@ -201,12 +239,36 @@ def remove(name: NameArgument, hub: HubOption = None, json: JsonOption = False) 
     path = mllctl.find_hub(hub)
     with change_hub(path, f"model remove {name}") as change:
         with mllctl.Hub.open(path) as opened:
-            opened.model(name)  # suggests close names
-        change.remove_model(name)
+            expert = _find_expert(opened, name)
+            if expert is None:
+                opened.model(name)  # suggests close names
+        if expert is None:
+            change.remove_model(name)
+        else:
+            change.remove_expert(expert.expert)
     if json:
         render.print_json({"removed": name})
         return
     render.print_line(f"{name} removed")
+
+
+def _find_expert(hub: mllctl.Hub, name: str) -> StoredExpert | None:
+    return next((expert for expert in hub.experts() if expert.card.name == name), None)
+
+
+def _expert_row(expert: StoredExpert) -> tuple[object, ...]:
+    card = expert.card
+    millions = f"{card.parameters / 1e6:.1f}"
+    return card.name, card.kind, millions, card.image_size, expert.state, expert.labelled, len(card.heads)
+
+
+def _expert_as_json(expert: StoredExpert) -> dict[str, object]:
+    facts = _expert_card_as_json(expert.card)
+    return {**facts, "state": expert.state, "labelled": expert.labelled, "missing": expert.missing}
+
+
+def _expert_card_as_json(card: ExpertCard) -> dict[str, object]:
+    return {**dataclasses.asdict(card), "heads": list(card.heads)}
 
 
 def _as_row(model: StoredModel, precision: float | None) -> tuple[object, ...]:

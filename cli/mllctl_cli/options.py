@@ -34,6 +34,14 @@ EncoderOption = Annotated[
         help="Sentence encoder: the packaged one, a sentence-transformers id or a folder.",
     ),
 ]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", help="auto (a graphics card if there is one), cpu, cuda or mps."),
+]
+BatchOption = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images shown at once, at least 1.")]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", metavar="N", min=0, help="Threads that decode images ahead; 0 for none.")
+]
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 
 

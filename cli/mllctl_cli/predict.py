@@ -18,7 +18,16 @@ from mllctl.limits import parse_amount
 from mllctl.reuse.saved import DEFAULT_WEIGHTING, SavedSelection, read_selection, save_selection
 from mllctl_cli import render
 from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
-from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
+from mllctl_cli.options import (
+    BatchOption,
+    DeviceOption,
+    DomainOption,
+    HubOption,
+    JsonOption,
+    WorkersOption,
+    hub_path,
+    index_encoder,
+)
 from mllctl_cli.select import (
     AlphaOption,
     KOption,
@@ -97,14 +106,9 @@ def predict(
         Path | None,
         typer.Option("--plot", metavar="FILE", help="With --truth: draw reliability, as SVG.", show_default=False),
     ] = None,
-    device: Annotated[
-        str,
-        typer.Option("--device", metavar="DEVICE", help="auto (a graphics card if there is one), cpu, cuda or mps."),
-    ] = "auto",
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images shown at once, at least 1.")] = 64,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=0, help="Threads that decode images ahead; 0 for none.")
-    ] = 2,
+    device: DeviceOption = "auto",
+    batch: BatchOption = 64,
+    workers: WorkersOption = 2,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -143,9 +147,9 @@ def predict(
         _ask(work, device, batch, workers, budget)
         answers, found = _gather(work, folder, outputs)
         skipped = work.skipped
+        outputs.write(found)
         if out:
             work.clear()
-    outputs.write(found)
     _print(answers, skipped, found, outputs)
     for missed in skipped:
         render.say(f"skipped {missed.path}: {missed.reason}")
@@ -253,7 +257,7 @@ def _list_images(folder: Path, saved: SavedSelection, sources: list[str], truth:
     if truth is not None and work.count:
         words = ", ".join(f"{word!r} ({count})" for word, count in work.unknown.most_common(WORDS_SHOWN))
         if not work.known:
-            work.close()
+            work.abandon()
             seen = f"it has {words}" if words else "it has nothing there"
             raise InvalidTask(f"--truth {truth}: names no class of the task for any image; {seen}")
         if words:
@@ -261,7 +265,7 @@ def _list_images(folder: Path, saved: SavedSelection, sources: list[str], truth:
                 f"the truth of {work.unknown.total()} images is none of the classes: {words}; they are not measured"
             )
     if work.done:
-        render.say(f"going on with what was answered before: {work.done:,} of {work.count * len(saved.models):,}")
+        render.say(f"going on with what was answered before: {work.done:,} of {work.count * len(saved.names):,}")
     return work
 
 
@@ -272,9 +276,9 @@ def _ask(work: "Answering", device: str, batch: int, workers: int, budget: float
 
     where = choose_device(device)
     budget = SHARE * memory_of(where) if budget is None else budget
-    render.say(f"answering with {', '.join(model.name for model in work.saved.models)}")
+    render.say(f"answering with {', '.join(work.saved.names)}")
     with render.progress() as progress:
-        work.ask(Manner(where, batch, workers, budget, cache_folder(), mllctl.load_model, render.say), progress)
+        work.ask(Manner(where, batch, workers, budget, cache_folder(), mllctl.load_model, say=render.say), progress)
 
 
 def _gather(work: "Answering", folder: Path, outputs: Outputs) -> "tuple[list[Record], Measures | None]":
@@ -298,7 +302,7 @@ def _gather(work: "Answering", folder: Path, outputs: Outputs) -> "tuple[list[Re
             else:
                 answers += records
             if tally:
-                tally.add(part.probability, part.confidence, part.truth)
+                tally.add(part.probability[:0] if saved.experts else part.probability, part.confidence, part.truth)
     if outputs.out:
         unfinished.replace(outputs.out)
         render.say(f"wrote {outputs.out}")
@@ -308,6 +312,9 @@ def _gather(work: "Answering", folder: Path, outputs: Outputs) -> "tuple[list[Re
 def _tally(saved: SavedSelection) -> "Tally":
     from mllctl.reuse.measuring import Tally
 
+    # What one model is worth is told of models that answer alike; beside experts only the whole is measured.
+    if saved.experts:
+        return Tally(saved.classes, [], saved.members[:, :0], saved.weighting)
     return Tally(saved.classes, [model.name for model in saved.models], saved.members, saved.weighting)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 import typer
@@ -11,11 +11,12 @@ import typer
 import mllctl
 from mllctl.captions import PROMPT, TEMPLATE, class_prompts, class_texts, read_captions, without_captions
 from mllctl.errors import InvalidTask
+from mllctl.experts.selection import THRESHOLD
 from mllctl.files import check_new
 from mllctl.hub import Hub, bundled_hub
 from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
 from mllctl.reuse.saved import DEFAULT_WEIGHTING, save_selection
-from mllctl.select import BREADTHS, ESTIMATORS, MATCHINGS, Answer, Selection, chance
+from mllctl.select import BREADTHS, ESTIMATORS, MATCHINGS, Answer, Matching, Selection, chance
 from mllctl.senses import plain_name
 from mllctl_cli import render
 from mllctl_cli.budget import (
@@ -38,6 +39,9 @@ from mllctl_cli.budget import (
 )
 from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
 from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
+
+if TYPE_CHECKING:
+    from mllctl.experts import ExpertSelection
 
 TaskOption = Annotated[
     str | None, typer.Option("--task", metavar="TEXT", help="Kind of task, in words; for --caption-template.")
@@ -81,6 +85,14 @@ PromptOption = Annotated[
         help=f"Prompt, with {{}} where the class goes, else '{PROMPT}'; of several the mean is taken.",
     ),
 ]
+ExpertsOption = Annotated[
+    bool,
+    typer.Option("--experts", help="Choose experts; a general model answers where none is good enough."),
+]
+ThresholdOption = Annotated[
+    float,
+    typer.Option("--threshold", metavar="X", help="With --experts: largest loss of a class, above 0."),
+]
 NODES_SHOWN = DOMAINS_SHOWN = 3
 NAMES_SHOWN = 5
 Name = TypeVar("Name", bound=str)
@@ -113,6 +125,8 @@ def select(
     allow_unknown_license: UnknownLicenseOption = False,
     cached_only: CachedOption = False,
     models: ModelsOption = None,
+    experts: ExpertsOption = False,
+    threshold: ThresholdOption = THRESHOLD,
     cost: CostOption = None,
     plot: PlotOption = None,
     save: Annotated[
@@ -165,6 +179,9 @@ def select(
         models=tuple(models or ()),
     )
     shown_cost = find_cost(cost, plot)
+    if experts and (shown_cost or breadth or calibrated or weighting != DEFAULT_WEIGHTING or max_models is not None):
+        others = "--cost, --plot, --breadth, --calibrated, --weighting and --max-models"
+        raise InvalidTask(f"{others} are about models; leave them out, or --experts")
     path = hub_path(hub)
     with Hub.open(path) as opened:
         selection = make_selection(
@@ -183,6 +200,11 @@ def select(
             barred=barred_models(opened, limits),
         )
         warm = _temperatures(opened, selection) if calibrated else None
+        if experts:
+            found = _choose_experts(opened, selection, threshold, captions, template)
+    if experts:
+        _finish_experts(found, selection, prompts, save, json, force=force)
+        return
     points = quality_by_cost(selection, shown_cost) if shown_cost else []
     if save:
         save_selection(selection, told, weighed, prompts, warm).write(save, replace=force)
@@ -196,6 +218,49 @@ def select(
     if plot and shown_cost:
         write_plot(points, shown_cost, plot)
     say_limits(selection)
+    if save:
+        render.say(f"wrote {save}; next: mllctl predict --selection {save} --images DIR")
+
+
+def _choose_experts(
+    hub: Hub, selection: Selection, threshold: float, captions: Path | None, template: str
+) -> "ExpertSelection":
+    from mllctl.experts import select_experts
+
+    options = selection.options
+    return select_experts(
+        hub,
+        selection.classes,
+        selection.domain,
+        options.k,
+        threshold,
+        matching=options.matching,
+        captions=read_captions(captions) if captions else None,
+        template=template,
+        encoder=index_encoder(hub),
+    )
+
+
+def _finish_experts(
+    found: "ExpertSelection",
+    general: Selection,
+    prompts: tuple[str, ...],
+    save: Path | None,
+    json: bool,
+    *,
+    force: bool,
+) -> None:
+    from mllctl_cli.experts import experts_json, print_experts, say_left_out
+
+    if save:
+        from mllctl.reuse.experts import save_experts
+
+        save_experts(found, general, prompts).write(save, replace=force)
+    if json:
+        render.print_json(experts_json(found, general))
+    else:
+        print_experts(found, general)
+    say_left_out(found)
     if save:
         render.say(f"wrote {save}; next: mllctl predict --selection {save} --images DIR")
 
@@ -238,6 +303,15 @@ def _temperatures(hub: Hub, selection: Selection) -> dict[str, float]:
     from mllctl.reuse.calibrating import temperatures
 
     return temperatures(hub, selection)
+
+
+def find_matching(name: str) -> Matching:
+    """Return the way of matching of a name.
+
+    Raises:
+        InvalidTask: if there is none.
+    """
+    return _find("--match", name, MATCHINGS)
 
 
 def find_weighting(name: str) -> Weighting:

@@ -55,7 +55,9 @@ class HubExists(HubError):
     """The path for a new hub is taken."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} already holds files; choose an empty or new folder", path)
+        hub = (path / "manifest.json").is_file()
+        wrong = f"{path} is a hub already; name it with --hub {path}, or" if hub else f"{path} already holds files;"
+        super().__init__(f"{wrong} choose an empty or new folder", path)
 
 
 class HubReadOnly(HubError):

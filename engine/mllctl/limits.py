@@ -128,11 +128,21 @@ def _nothing_left(broken: Mapping[str, Mapping[str, str]], facts: Mapping[str, M
     """Name the limit that refuses most models, and the model that is nearest to it."""
     count = Counter(option for reasons in broken.values() for option in reasons)
     tightest = max(_OPTIONS, key=count.__getitem__)
-    model = _nearest(tightest, [model for model, reasons in broken.items() if tightest in reasons], facts)
-    return (
-        f"no model is within the limits; loosen {tightest} first: it refuses {count[tightest]} of {len(broken)}, "
-        f"even {model} ({broken[model][tightest]})"
-    )
+    refused = [model for model, reasons in broken.items() if tightest in reasons]
+    said = f"no model is within the limits; loosen {tightest} first: it refuses {count[tightest]} of {len(broken)}, "
+    licenses = _licenses([facts[model] for model in refused]) if tightest == "--license" else []
+    if licenses:
+        return f"{said}whose licences are {', '.join(licenses)}"
+    model = _nearest(tightest, refused, facts)
+    return f"{said}even {model} ({broken[model][tightest]})"
+
+
+def _licenses(facts: Sequence[ModelFacts]) -> list[str]:
+    """Return the licences that models are under, the most usual first, and at the end how many are not known."""
+    known = Counter(its.license for its in facts if its.license)
+    unknown = sum(its.license is None for its in facts)
+    more = f"{unknown} unknown, which --allow-unknown-license lets pass"
+    return [f"{name} ({number})" for name, number in known.most_common()] + ([more] if known and unknown else [])
 
 
 def _nearest(option: str, models: Sequence[str], facts: Mapping[str, ModelFacts]) -> str:

@@ -10,7 +10,7 @@ the class advice of `doctor`; asks no hub and encodes nothing.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -115,6 +115,30 @@ def find_meanings(classes: Sequence[str], nouns: WordNet, known: Collection[str]
         lead = likely[order[0]] - likely[order[1]] if others else math.inf
         meanings.append(Meaning(class_, word, best, tuple(others), found, lead))
     return tuple(meanings)
+
+
+def by_doubt(
+    guessed: Mapping[str, Sequence[Synset]], clear: Iterable[Synset], nouns: WordNet
+) -> list[tuple[str, Synset]]:
+    """Order words whose first sense was taken by how likely another one is meant.
+
+    Args:
+        guessed: words -> their senses, the one that was taken first.
+        clear: what else stands beside these words.
+        nouns: WordNet.
+
+    Returns:
+        Words with the sense that the others speak for, those first of which it is not the one that was taken.
+    """
+    words = list(guessed)
+    beside = [f"{sense.name}{MARK}{sense.synset}" for sense in clear]
+    meanings = find_meanings([*words, *beside], nouns)[: len(words)]
+
+    def doubt(meaning: Meaning) -> float:
+        taken = guessed[meaning.given][0]
+        return -meaning.lead if meaning.synset not in (None, taken) else meaning.lead
+
+    return [(m.given, m.synset or guessed[m.given][0]) for m in sorted(meanings, key=doubt)]
 
 
 def plain_name(class_: str) -> str:

@@ -101,6 +101,15 @@ def test_a_plugin_prefix_goes_before_the_separator(monkeypatch):
     assert canonical("mine:a/b") == "mine:a/b"
 
 
+def test_the_prefixes_of_plugins_are_among_the_forms_and_prefixes_that_a_refusal_names(monkeypatch):
+    monkeypatch.setattr("mllctl.backends.plugins.plugin_names", lambda: ("mine",))
+    assert "expert:NAME or mine:REST" in refusal("nothing")
+    known = "demo:, hf-hub:, local-dir:, st:, conse:, expert:, mine:"
+    unknown = f"and colors: is none of the prefixes {known}; `mllctl model list"
+    assert unknown in str(open_clip_models.no_architecture("colors/x", "colors", known_models()))
+    assert "prefix" not in str(open_clip_models.no_architecture("ViT-Z-99/x", "ViT-Z-99", known_models()))
+
+
 def test_what_is_no_name_is_refused_with_the_nearest(tmp_path):
     assert "say which weights, such as ViT-B-32/" in refusal("ViT-B-32")
     assert "did you mean convnext_" in refusal("convnext_base_laion2b")
@@ -118,7 +127,7 @@ def test_names_are_taken_apart_without_torch():
 
 
 def test_every_prefix_has_a_loader():
-    assert set(backends._LOADERS) == set(names.PREFIXES)
+    assert set(backends._LOADERS) | {"expert"} == set(names.PREFIXES)
     for module, function in backends._LOADERS.values():
         assert callable(getattr(import_module(module), function))
 

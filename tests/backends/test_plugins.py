@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 
 from mllctl import label_model, load_model, select_models
+from mllctl.backends import load_expert
 from mllctl.backends.plugins import GROUP, check_protocol, load_plugin, plugin_names
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Hub
+from mllctl.label import label_expert
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 SOURCE = "colours:dog-cat-apple"
 
 
-def example(language):
-    """The block of a language in the page."""
-    (block,) = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+def example(language, about=""):
+    """The block of a language in the page, of several that which has some words in it."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    (block,) = [block for block in blocks if about in block]
     return block
 
 
@@ -50,7 +53,7 @@ def site(tmp_path, monkeypatch):
 def colours(site):
     """The package of the page, installed."""
     points = tomllib.loads(example("toml"))["project"]["entry-points"][GROUP]
-    install(site, "my_models", example("python"), points)
+    install(site, "my_models", example("python", "class Colours:"), points)
     return load_model(SOURCE)
 
 
@@ -66,8 +69,21 @@ def test_the_example_of_the_page_labels_a_hub_and_is_selected_for_what_it_knows(
     assert (selection.class_precision[at] >= selection.class_precision).all()
 
 
+def test_the_expert_of_the_page_is_labelled_on_a_hub_and_is_no_vision_language_model(site, painted_copy):
+    points = {"brightness": "my_models:Brightness"}
+    install(site, "my_models", example("python", "class Brightness:"), points)
+    expert = load_expert("brightness:plain")
+    report = label_expert(painted_copy, expert)
+    assert (report.model, report.shown, report.hits) == ("brightness/plain", 40, None)
+    with Hub.open(painted_copy) as hub:
+        stored = hub.expert("brightness/plain")
+        assert (stored.card, stored.state) == (expert.card, "complete")
+    with pytest.raises(ModelNotLoadable, match="it is an expert"):
+        load_model("brightness:plain")
+
+
 def test_the_example_is_about_ten_lines_of_a_class():
-    body = example("python").split("class Colours:")[1].split("def unit")[0]
+    body = example("python", "class Colours:").split("class Colours:")[1].split("def unit")[0]
     assert len([line for line in body.splitlines() if line.strip()]) <= 10
 
 
@@ -82,7 +98,7 @@ def test_a_prefix_that_no_package_answers_to_is_refused_with_those_there_are(col
 
 
 def test_two_packages_that_answer_to_one_prefix_are_refused(colours, site):
-    install(site, "other_models", example("python"), {"colours": "other_models:Colours"})
+    install(site, "other_models", example("python", "class Colours:"), {"colours": "other_models:Colours"})
     with pytest.raises(ModelNotLoadable, match="my_models:Colours and other_models:Colours both answer"):
         load_plugin("colours", "dog")
 

@@ -3,6 +3,7 @@
 import re
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import typer.main
 
 from chat_server import ChatServer, completes
-from fakes import COLOURS, paint_folder
+from fakes import COLOURS, FakeExpert, paint_folder
 from mllctl.evaluate import Task
 from mllctl.hub import bundled_hub
 from mllctl_cli.main import app
@@ -273,3 +274,17 @@ def test_a_worked_question_has_the_answer_that_is_shown(run, sql, answer):
 def test_every_view_of_the_page_on_hubs_is_there(run):
     for view in re.findall(r"^\| `(\w+)` \|", HUB_PAGE, re.MULTILINE):
         assert run("sql", f"from {view} limit 1", "--hub", bundled_hub()).code == 0
+
+
+def test_experts_print_the_documented_keys(run, labelled_copy, tmp_path, monkeypatch):
+    def open_fake(spec, device):
+        expert = FakeExpert("colours/animals", ("dog.n.01", "cat.n.01"), sharpness=0.2)
+        expert.card = replace(expert.card, name=spec, source=f"expert:{spec}")
+        return expert
+
+    monkeypatch.setattr("mllctl.backends.experts.open_expert", open_fake)
+    assert run("label", "expert:fake/first", "expert:fake/copy", "--hub", labelled_copy).code == 0
+    (tmp_path / "classes.txt").write_text("dog\ncat\nquasar\n")
+    for title, arguments in (("select", ()), ("explain", ("dog",))):
+        asked = run(title, *arguments, "--experts", "--classes", "classes.txt", "--hub", labelled_copy, "--json")
+        check_keys(asked, f"{title}, with --experts")

@@ -190,13 +190,18 @@ def test_an_image_folder_with_truth_is_measured(run, saved, pictures, tmp_path):
     assert "without it %" in shown.out
 
 
-def test_truth_that_is_no_class_at_all_is_refused_before_a_model_is_loaded(run, saved, pictures, monkeypatch):
+def test_truth_that_is_no_class_is_refused_before_a_model_loads_and_leaves_nothing(
+    run, saved, pictures, monkeypatch, tmp_path
+):
     for name in ("dog.n.01", "cat.n.01", "apple.n.01"):
         shutil.rmtree(pictures / name)
     monkeypatch.setattr("mllctl.load_model", lambda *_: pytest.fail("loaded"), raising=False)
-    done = run("predict", pictures, "--selection", saved, "--truth", "folder")
+    done = run("predict", pictures, "--selection", saved, "--truth", "folder", "--out", "answers.csv")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "'car.n.01' (2)" in done.err
+    assert not list(tmp_path.glob(".answers*"))
+    assert run("predict", "absent", "--selection", saved, "--out", "answers.csv").code == 1
+    assert not list(tmp_path.glob(".answers*"))
 
 
 def test_a_calibrated_selection_has_temperatures_and_a_hub_without_embeddings_says_so(run, hubs, pictures):

@@ -4,6 +4,7 @@ import pytest
 from fakes import COLOURS
 from mllctl.errors import HubExists, NotInHub, QueryRefused
 from mllctl.hub import Hub
+from mllctl.hub.reading import _close_names
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +32,17 @@ def test_a_new_hub_is_empty_and_answers_every_question(tmp_path):
             assert hub.query(f"FROM {view}").rows == ()
 
 
-@pytest.mark.parametrize("taken", ["notes.txt", "manifest.json", "labels.txt"])
-def test_a_hub_is_not_created_among_other_files(tmp_path, taken):
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        ("notes.txt", "already holds files; choose"),
+        ("manifest.json", "is a hub already; name it with --hub"),
+        ("labels.txt", "already holds files; choose"),
+    ],
+)
+def test_a_hub_is_not_created_among_other_files(tmp_path, taken, said):
     (tmp_path / taken).touch()
-    with pytest.raises(HubExists, match="already holds files"):
+    with pytest.raises(HubExists, match=said):
         Hub.create(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [taken]
 
@@ -149,3 +157,10 @@ def test_a_query_that_fails_writes_or_reads_files_is_refused_in_one_line(hub, tm
     assert "\n" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == [secret]
     assert hub.query("SELECT count(*) FROM image").rows == ((40,),)
+
+
+def test_close_names_are_found_by_either_part_of_a_name():
+    known = ["local-dir/tiny-a", "lite0-minilm/generalist", "ViT-B-32/laion2b_s34b_b79k"]
+    for typed, meant in (("tinya", 0), ("local-dir/tiny", 0), ("GENERAL", 1), ("vit-b-32", 2), ("laion2b", 2)):
+        assert _close_names(typed, known)[0] == known[meant]
+    assert _close_names("another", known) == []

@@ -3,9 +3,11 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
 
 from fakes import paint_folder
+from odd_images import encoded, picture
 
 
 def domains(run):
@@ -128,6 +130,29 @@ def test_an_image_that_a_source_has_under_two_classes_is_said(run, tmp_path):
         f"mllctl: {tmp_path}/all/wolf.n.01/0.png is earlier in the source as cat.n.01 in photo, and not added as "
         "wolf.n.01 in photo; leave out the one that is wrong\n"
     )
+
+
+def test_words_that_are_likely_wrong_come_first_and_with_what_to_type(run, tmp_path):
+    random = np.random.default_rng(0)
+    for word in ("apple", "crane", "dog", "eagle", "heron", "stork"):
+        (tmp_path / "all" / word).mkdir(parents=True)
+        (tmp_path / "all" / word / "0.png").write_bytes(encoded(picture(random), "PNG"))
+    said = run("images", "add", tmp_path / "all", "--domain", "photo", "--describe", "x").err.splitlines()
+    first, likely, *_, cure = said
+    assert first.startswith("mllctl: 'crane' was taken as crane.n.04: lifts and moves heavy objects")
+    assert likely.startswith("mllctl:     beside the others it is more likely crane.n.05: large long-necked")
+    assert "`mllctl images remove --node crane.n.04`, name its folder crane.n.05 and add it again" in cure
+
+
+def test_folders_of_class_folders_bring_a_hint(run, tmp_path):
+    for domain in ("sketch", "photograph"):
+        paint_folder(tmp_path / "all" / domain, ["dog.n.01", "cat.n.01"], 1, seed=len(domain))
+    hint = "each folder in {} has class folders in it; if these are domains, give --domain-folders"
+    assert "or give --domain-folders if folders are domains" in run("images", "add", tmp_path / "all").err
+    command = ("images", "add", tmp_path / "all", "--domain", "photo", "--describe", "x")
+    assert hint.format(tmp_path / "all") in run(*command).err
+    assert hint.format(tmp_path / "all" / "sketch") not in run("images", "add", tmp_path / "all" / "sketch").err
+    assert "--domain-folders" not in run("images", "add", tmp_path / "all", "--domain-folders").err
 
 
 def test_a_name_that_ends_lines_is_said_on_one(run, tmp_path):

@@ -60,7 +60,7 @@ def saved_of(cards, members, templates=TEMPLATES, weighting="uniform", temperatu
     prompts = tuple(tuple(template.replace("{}", class_) for template in templates) for class_ in classes)
     warm = dict(enumerate(temperatures))
     models = tuple(SavedModel.of(card, warm.get(m, 1.0)) for m, card in enumerate(cards))
-    told = Told(None, None, "each", {}, 1, 0.5, (True,) * len(classes), "use", "by hand")
+    told = Told(None, None, (), "each", {}, 1, 0.5, (True,) * len(classes), "use", "by hand")
     return SavedSelection(tuple(classes), templates, prompts, models, np.array(members), weighting, told)
 
 

@@ -44,9 +44,10 @@ def test_what_is_read_is_what_was_saved(selection, tmp_path, breadth, templates)
     saved = save_selection(selection, breadth, "confidence", templates, {"animals": 1.5})
     saved.write(tmp_path / "selection.json")
     again = read_selection(tmp_path / "selection.json")
-    assert replace(again, members=saved.members, told=saved.told) == saved
+    assert replace(again, members=saved.members, told=saved.told, expert_members=saved.expert_members) == saved
     assert np.array_equal(again.members, saved.members)
     assert again.told.options["k"] == 2
+    assert [tuple(texts) for texts in again.told.captions] == [(class_,) for class_ in CLASSES]
     assert list(again.told.covered) == list(saved.told.covered)
     assert saved.prompts[0] == tuple(template.replace("{}", "dog") for template in templates)
     used = {model.name for model in saved.models}
@@ -89,7 +90,7 @@ def broken(**changes):
     ("change", "reason"),
     [
         (broken(format="other"), "is no selection"),
-        (broken(version=2), "is of version 2, this mllctl reads 1"),
+        (broken(version=1), "is of version 1, this mllctl reads 2"),
         (broken(classes=["dog"]), "prompts must be one a class"),
         (broken(classes=["dog", "dog", "apple", "car"]), "stands twice"),
         (broken(classes="dog"), "must be a list of texts"),

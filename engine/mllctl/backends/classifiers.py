@@ -89,31 +89,36 @@ def load_classifier(spec: str, device: str = "cpu") -> ClassifierModel:
     """
     asked = read_spec(spec)
     labels = read_labels(asked)
-    top = _read_number(asked, "top", min(TOP, len(labels)))
+    top = read_number(asked, "top", min(TOP, len(labels)))
     if top > len(labels):
         raise asked.refuse(f"top={top} is more than the {len(labels)} classes; give top=N of at most {len(labels)}")
-    classifier = _LOADERS[asked.library](asked, labels, device)
+    classifier = LOADERS[asked.library](asked, labels, device)
     arch = asked.library if asked.library == "onnx" else asked.network
     weights = asked.weights.stem + (f"-top{top}" if "top" in asked.options else "")
     return ClassifierModel(classifier, packaged_encoder(device), f"conse-{arch}/{weights}", asked.source, top, SCALE)
 
 
-def read_spec(spec: str) -> Spec:
-    """Take apart what follows `conse:`.
+def read_spec(spec: str, prefix: str = PREFIX, known: Sequence[str] = _OPTIONS) -> Spec:
+    """Take apart what follows a prefix.
+
+    Args:
+        spec: as `load_classifier` takes it.
+        prefix: with its colon.
+        known: options that there are.
 
     Raises:
         ModelNotLoadable: if it cannot be understood, or names a file that is not there.
     """
-    source = f"{PREFIX}{spec}"
+    source = f"{prefix}{spec}"
     body, *given = spec.split(",")
     library, _, rest = body.partition("/")
     network, at, file = rest.partition("@") if library != "onnx" else (Path(rest).stem, "@", rest)
-    if library not in _LOADERS or not (network and at and file):
-        raise ModelNotLoadable(source, f"a classifier is named {_FORM}")
+    if library not in LOADERS or not (network and at and file):
+        raise ModelNotLoadable(source, f"a classifier is named {_FORM.replace(PREFIX, prefix)}")
     options = dict(option.partition("=")[::2] for option in given)
     for name in options:
-        if name not in _OPTIONS:
-            raise ModelNotLoadable(source, f"no option {name!r}; there are {', '.join(_OPTIONS)}, as in ,top=5")
+        if name not in known:
+            raise ModelNotLoadable(source, f"no option {name!r}; there are {', '.join(known)}, as in ,{known[1]}=5")
     weights = absolute(file)
     if not weights.is_file():
         raise ModelNotLoadable(source, f"there is no file {file}; give the path of the weights")
@@ -121,7 +126,7 @@ def read_spec(spec: str) -> Spec:
         options["labels"] = str(absolute(options["labels"]))
     place = f"onnx/{weights}" if library == "onnx" else f"{library}/{network}@{weights}"
     whole = ",".join([place, *(f"{name}={value}" for name, value in options.items())])
-    return Spec(f"{PREFIX}{whole}", library, network, weights, options)
+    return Spec(f"{prefix}{whole}", library, network, weights, options)
 
 
 # -- labels -------------------------------------------------------------------------------------------
@@ -155,7 +160,8 @@ def _of_labels(labels: Sequence[str]) -> str:
     return f"{len(labels)} classes {digest}"
 
 
-def _read_number(spec: Spec, option: str, default: int) -> int:
+def read_number(spec: Spec, option: str, default: int) -> int:
+    """Return an option that is a number from 1."""
     text = spec.options.get(option, str(default))
     if not text.isdecimal() or int(text) < 1:
         raise spec.refuse(f"{option}={text} is not a number from 1; give one, as in ,{option}={default}")
@@ -213,22 +219,68 @@ def _refuse_pixel_options(spec: Spec) -> None:
 
 def _load_tensors(spec: Spec, network: Any, labels: Sequence[str]) -> None:
     """Load a checkpoint of tensors into a network; every one must be there and fit."""
-    import torch
-    from safetensors.torch import load_file
-
     try:
-        if spec.weights.suffix == ".safetensors":
-            tensors: Any = load_file(spec.weights)
-        else:
-            tensors = torch.load(spec.weights, map_location="cpu", weights_only=True)
-        # Training scripts put the weights beside other things.
-        for key in ("state_dict", "model"):
-            tensors = tensors.get(key, tensors)
-        # As torch names them that trained on several devices.
-        network.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items()})
+        network.load_state_dict(read_tensors(spec))
     except _unloadable() as error:
         whose = f"{spec.weights} does not fit {spec.network} with {len(labels)} classes"
         raise spec.refuse(f"{whose}; {_reason(error)}") from error
+
+
+def read_tensors(spec: Spec) -> Any:
+    """Return the tensors of a checkpoint by name; nothing but tensors is read."""
+    import torch
+    from safetensors.torch import load_file
+
+    if spec.weights.suffix == ".safetensors":
+        tensors: Any = load_file(spec.weights)
+    else:
+        tensors = torch.load(spec.weights, map_location="cpu", weights_only=True)
+    # Training scripts put the weights beside other things.
+    for key in ("state_dict", "model"):
+        tensors = tensors.get(key, tensors)
+    # As torch names them that trained on several devices.
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def count_outputs(spec: Spec) -> int:
+    """Return how many outputs a classifier has, from its weights: as many as the tensor of its last layer has rows.
+
+    Raises:
+        ModelNotLoadable: if they cannot be read, or do not say.
+    """
+    if spec.library == "onnx":
+        shape = open_session(spec, "cpu").get_outputs()[0].shape
+    else:
+        try:
+            found = read_tensors(spec).get(_last_tensor(spec))
+        except _unloadable() as error:
+            raise spec.refuse(f"{spec.weights} cannot be read; {_reason(error)}") from error
+        shape = () if found is None else tuple(found.shape)[:1]
+    if not (shape and isinstance(shape[-1], int)):
+        cure = "give ,heads=N, or ,labels=FILE with a name a line"
+        raise spec.refuse(f"{spec.weights} does not say how many outputs it has; {cure}")
+    return int(shape[-1])
+
+
+def _last_tensor(spec: Spec) -> str:
+    """Return the name of the last tensor of a network, which has shapes and no weights here."""
+    import torch
+
+    with torch.device("meta"):
+        if spec.library == "timm":
+            import timm
+
+            if not timm.is_model(spec.network):
+                raise _unknown_network(spec, timm.list_models())
+            network = timm.create_model(spec.network, pretrained=False)
+        else:
+            from torchvision import models
+
+            if spec.network not in models.list_models(module=models):
+                raise _unknown_network(spec, models.list_models(module=models))
+            old = spec.network in ("googlenet", "inception_v3")
+            network = models.get_model(spec.network, weights=None, **({"init_weights": False} if old else {}))
+    return str(list(network.state_dict())[-1])
 
 
 def _unknown_network(spec: Spec, known: Sequence[str]) -> ModelNotLoadable:
@@ -243,6 +295,8 @@ def _unknown_network(spec: Spec, known: Sequence[str]) -> ModelNotLoadable:
 class OnnxClassifier:
     """An ONNX file with one input of pixels, shape (i, 3, size, size), and one output a class, shape (i, classes).
 
+    Channels may come last, as Keras has it.
+
     Whether its outputs are probabilities or logits is seen once, from images that are always the same.
 
     Args:
@@ -256,11 +310,11 @@ class OnnxClassifier:
 
     def __init__(self, spec: Spec, labels: Sequence[str], device: str = "cpu") -> None:
         self.classes = tuple(labels)
-        self._session = _open_session(spec, device)
+        self._session = open_session(spec, device)
         self._input, self._batch, self.image_size = self._read_input(spec)
         config = self._pixel_config(spec)
         self._transform = image_transform(config)
-        self.fingerprint, self.parameters = _weigh_onnx(spec)
+        self.fingerprint, self.parameters = weigh_onnx(spec)
         self.libraries = {"onnxruntime": version("onnxruntime"), "torchvision": version("torchvision")}
         self._probabilities = self._check_output(spec)
         outputs = "probabilities" if self._probabilities else "logits"
@@ -271,6 +325,15 @@ class OnnxClassifier:
         # A stable sort: of equally probable classes, the first.
         classes = np.argsort(-probability, axis=1, kind="stable")[:, :top]
         return np.take_along_axis(probability, classes, axis=1), classes
+
+    def log_probability(self, images: Sequence[Image.Image]) -> Float32:
+        outputs = self._run(np.stack([self._transform(image.convert("RGB")).numpy() for image in images]))
+        if self._probabilities:
+            # A probability of 0 is one that float32 has no room for.
+            return np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        answers: Float32 = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return answers
 
     def _probability(self, pixels: Float32) -> Float32:
         outputs = self._run(pixels)
@@ -287,21 +350,27 @@ class OnnxClassifier:
         for start in range(0, len(pixels), step):
             few = pixels[start : start + step]
             padded = np.concatenate([few, np.zeros((step - len(few), *few.shape[1:]), np.float32)])
-            (outputs,) = self._session.run([self._session.get_outputs()[0].name], {self._input: padded})
+            laid_out = padded.transpose(0, 2, 3, 1) if self._channels_last else padded
+            (outputs,) = self._session.run([self._session.get_outputs()[0].name], {self._input: laid_out})
             parts.append(np.asarray(outputs, np.float32)[: len(few)])
         return np.concatenate(parts)
 
     def _read_input(self, spec: Spec) -> tuple[str, int | None, int]:
         inputs = self._session.get_inputs()
         shape = inputs[0].shape if len(inputs) == 1 else []
-        if len(shape) != 4 or (shape[1] not in (3, None) and not isinstance(shape[1], str)):
-            raise spec.refuse("it must have one input of shape (images, 3, height, width); export the classifier alone")
+        # As Keras has it: channels come last.
+        self._channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+        channels = shape[3] if self._channels_last else shape[1] if len(shape) == 4 else 0
+        if channels not in (3, None) and not isinstance(channels, str):
+            wanted = "(images, 3, height, width) or (images, height, width, 3)"
+            raise spec.refuse(f"it must have one input of shape {wanted}; export the classifier alone")
         if inputs[0].type != "tensor(float)":
             raise spec.refuse(f"its input is {inputs[0].type}, not float32 pixels; export it with float32 inputs")
-        fixed = [side for side in shape[2:] if isinstance(side, int)]
-        asked = _read_number(spec, "size", fixed[0] if fixed else _DEFAULT_SIZE)
+        sides = shape[1:3] if self._channels_last else shape[2:]
+        fixed = [side for side in sides if isinstance(side, int)]
+        asked = read_number(spec, "size", fixed[0] if fixed else _DEFAULT_SIZE)
         if any(side != asked for side in fixed):
-            raise spec.refuse(f"it takes {' x '.join(map(str, shape[2:]))} pixels, not {asked} x {asked}")
+            raise spec.refuse(f"it takes {' x '.join(map(str, sides))} pixels, not {asked} x {asked}")
         return inputs[0].name, shape[0] if isinstance(shape[0], int) else None, asked
 
     def _pixel_config(self, spec: Spec) -> dict[str, Any]:
@@ -326,7 +395,8 @@ class OnnxClassifier:
         return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
 
 
-def _open_session(spec: Spec, device: str) -> Any:
+def open_session(spec: Spec, device: str) -> Any:
+    """Open an ONNX file; on a graphics card if that was asked for and onnxruntime can."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -356,7 +426,7 @@ def _onnx_errors() -> tuple[type[Exception], ...]:
     )
 
 
-def _weigh_onnx(spec: Spec) -> tuple[str, int]:
+def weigh_onnx(spec: Spec) -> tuple[str, int]:
     """Return the SHA-256 over the file and all that it keeps its weights in, and the number of weights."""
     import onnx
 
@@ -371,4 +441,4 @@ def _weigh_onnx(spec: Spec) -> tuple[str, int]:
     return fingerprint, sum(math.prod(tensor.dims) for tensor in tensors)
 
 
-_LOADERS = {"timm": _load_timm, "torchvision": _load_torchvision, "onnx": OnnxClassifier}
+LOADERS = {"timm": _load_timm, "torchvision": _load_torchvision, "onnx": OnnxClassifier}

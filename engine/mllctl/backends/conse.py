@@ -8,6 +8,7 @@ with s the unit vector of a class's name; f is normalised, and a text is embedde
 Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings (arXiv 1312.5650),
 Eq 2, with sentence vectors where the paper has word vectors.
 
+    Outputs            what is asked of whatever has outputs
     Classifier         what is asked of a classifier; `TorchClassifier` here, others in `classifiers`
     ClassifierModel    ConSE over any of them
     ConseModel         ConSE over the packaged ImageNet tower, for the demo hub
@@ -35,12 +36,8 @@ _TORCH_LIBRARIES = ("torch", "torchvision", "timm")
 _ENCODER_LIBRARIES = ("torch", "sentence_transformers", "transformers", "pillow")
 
 
-class Classifier(Protocol):
-    """Images in, the most probable of a fixed list of classes out."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """The name of each output, in order."""
+class Outputs(Protocol):
+    """Images in, what each of a fixed number of outputs answers out, and the facts of what answers."""
 
     @property
     def fingerprint(self) -> str:
@@ -61,6 +58,17 @@ class Classifier(Protocol):
     @property
     def libraries(self) -> Mapping[str, str]:
         """Versions of what computes the probabilities."""
+
+    def log_probability(self, images: Sequence[Image.Image]) -> Float32:
+        """Return log softmax over the outputs, shape (i, outputs), finite and at most 0."""
+
+
+class Classifier(Outputs, Protocol):
+    """Images in, the most probable of a fixed list of classes out."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The name of each output, in order."""
 
     def most_probable(self, images: Sequence[Image.Image], top: int) -> tuple[Float32, NDArray[np.int64]]:
         """Return the probabilities and numbers of the `top` most probable classes, best first, shape (i, top)."""
@@ -100,14 +108,20 @@ class TorchClassifier:
         self._device = device
 
     def most_probable(self, images: Sequence[Image.Image], top: int) -> tuple[Float32, NDArray[np.int64]]:
+        best, classes = self._logits(images).softmax(dim=1).topk(top, dim=1)
+        return best.cpu().numpy(), classes.cpu().numpy()
+
+    def log_probability(self, images: Sequence[Image.Image]) -> Float32:
+        answers: Float32 = self._logits(images).log_softmax(dim=1).cpu().numpy()
+        return answers
+
+    def _logits(self, images: Sequence[Image.Image]) -> Any:
         import torch
 
         pixels = torch.stack([self._transform(image.convert("RGB")) for image in images])
         with torch.inference_mode():
-            logits = self._network(pixels.to(self._device, memory_format=torch.channels_last))
             # In float32 even where autocast computes in fewer bits: NumPy has no bfloat16.
-            best, classes = logits.float().softmax(dim=1).topk(top, dim=1)
-        return best.cpu().numpy(), classes.cpu().numpy()
+            return self._network(pixels.to(self._device, memory_format=torch.channels_last)).float()
 
 
 class ClassifierModel:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mllctl.errors import ModelNotLoadable
 
-PREFIXES = ("demo", "hf-hub", "local-dir", "st", "conse")
+PREFIXES = ("demo", "hf-hub", "local-dir", "st", "conse", "expert")
 CONFIG = "open_clip_config.json"  # as open_clip calls the file that it saves beside weights
 
 # Of several checkpoints in a folder open_clip takes the first of these, else the first of its kind.
@@ -32,8 +32,8 @@ _PREFERRED = (
 )
 
 _FORMS = (
-    "ARCH/TAG, ARCH/path/to/checkpoint, CONFIG.json,CHECKPOINT, hf-hub:ORG/NAME, local-dir:PATH, demo:NAME, st:NAME "
-    "or conse:NAME"
+    *("ARCH/TAG", "ARCH/path/to/checkpoint", "CONFIG.json,CHECKPOINT", "hf-hub:ORG/NAME", "local-dir:PATH"),
+    *("demo:NAME", "st:NAME", "conse:NAME", "expert:NAME"),
 )
 _CONFIGURED = re.compile(r"(.+?\.json)[,:](.+)")
 # No architecture has one of these in its name; the first one counts, so a path may hold them all.
@@ -63,9 +63,9 @@ def split_source(source: str) -> Source:
     """
     source = source.strip()
     prefix, colon, rest = source.partition(":")
-    if colon and (prefix in PREFIXES or _is_plugin(prefix)):
+    if colon and (prefix in PREFIXES or prefix in _plugins()):
         if not rest:
-            raise ModelNotLoadable(source, f"nothing follows the prefix; a model is named {_FORMS}")
+            raise ModelNotLoadable(source, f"nothing follows the prefix; a model is named {_forms()}")
         return Source(prefix, rest)
     if read := _CONFIGURED.fullmatch(source):
         return Source("config", read[1], read[2])
@@ -87,11 +87,15 @@ def canonical(source: str) -> str:
 def suggest(word: str, words: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the nearest of some words; nothing if there are none at all."""
     known = list(words)
-    # People do not mind case; difflib does.
-    spelled = {name.lower(): name for name in reversed(known)}
-    near = difflib.get_close_matches(word.lower(), spelled, n=3, cutoff=0.5)
-    shown = [spelled[name] for name in near] or known[:3]
+    shown = near_names(word, known) or known[:3]
     return f"; did you mean {' or '.join(shown)}?" if shown else ""
+
+
+def near_names(word: str, words: Iterable[str]) -> list[str]:
+    """Return up to three words that are spelled much like one, the nearest first."""
+    # People do not mind case; difflib does.
+    spelled = {name.lower(): name for name in reversed(list(words))}
+    return [spelled[name] for name in difflib.get_close_matches(word.lower(), spelled, n=3, cutoff=0.5)]
 
 
 def clean_tag(tag: str) -> str:
@@ -110,11 +114,22 @@ def find_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: _PREFERRED.index(path.name) if path.name in _PREFERRED else len(_PREFERRED))
 
 
-def _is_plugin(prefix: str) -> bool:
-    # Imported here: only a colon that is none of ours asks what is installed.
+def known_prefixes() -> tuple[str, ...]:
+    """Return our own prefixes and those that plugins bring."""
+    return (*PREFIXES, *_plugins())
+
+
+def _plugins() -> tuple[str, ...]:
+    # Imported here: only a colon that is none of ours, or a refusal, asks what is installed.
     from mllctl.backends.plugins import plugin_names
 
-    return prefix in plugin_names()
+    return plugin_names()
+
+
+def _forms() -> str:
+    """Say how a model is named, by the prefixes of plugins, too."""
+    *forms, last = (*_FORMS, *(f"{prefix}:REST" for prefix in _plugins()))
+    return f"{', '.join(forms)} or {last}"
 
 
 def is_path(source: str) -> bool:
@@ -129,7 +144,7 @@ def _cure(source: str) -> str:
     if path.is_file():
         return f"it is a file; type ARCH/{source} or CONFIG.json,{source} to say what the weights belong to"
     if is_path(source):
-        return f"there is no such path; a model is named {_FORMS}"
+        return f"there is no such path; a model is named {_forms()}"
     from mllctl.backends.facts import known_models
 
     near = difflib.get_close_matches(source, known_models(), n=3, cutoff=0.5)
@@ -138,4 +153,4 @@ def _cure(source: str) -> str:
     if best:
         named = " or ".join(row.instead or row.model for row in best)
         return f"it is an architecture; say which weights, such as {named}"
-    return f"a model is named {_FORMS}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    return f"a model is named {_forms()}" + (f"; did you mean {' or '.join(near)}?" if near else "")

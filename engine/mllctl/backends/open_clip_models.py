@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from mllctl.backends.hugging_face import TOKENIZER_FILES, cached_file, check_files, weight_names
-from mllctl.backends.names import CONFIG, absolute, clean_tag, find_checkpoints, suggest
+from mllctl.backends.names import CONFIG, absolute, clean_tag, find_checkpoints, known_prefixes, near_names, suggest
 from mllctl.backends.protocol import Float32, ModelCard
 from mllctl.backends.sharing import shared
 from mllctl.errors import ModelNotLoadable
@@ -437,7 +437,13 @@ def other_activation(arch: str, tag: str, right: str) -> ModelNotLoadable:
 
 def no_architecture(source: str, arch: str, known: Iterable[str]) -> ModelNotLoadable:
     """Return the error for an architecture that open_clip does not know; `known` are models to suggest from."""
-    return ModelNotLoadable(source, f"open_clip has no architecture {arch!r}{suggest(source, known)}")
+    reason, names = f"open_clip has no architecture {arch!r}", list(known)
+    if re.fullmatch(r"[a-z]+(-[a-z]+)*", arch):
+        # `:` is as good as `/`, so a prefix that nobody answers to comes to here.
+        reason += f", and {arch}: is none of the prefixes {', '.join(f'{name}:' for name in known_prefixes())}"
+        if not near_names(source, names):
+            return ModelNotLoadable(source, f"{reason}; `mllctl model list --pretrained` shows open_clip's models")
+    return ModelNotLoadable(source, f"{reason}{suggest(source, names)}")
 
 
 def no_weights(source: str, arch: str, weights: str, known: Iterable[str]) -> ModelNotLoadable:

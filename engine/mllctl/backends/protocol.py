@@ -1,8 +1,8 @@
 """What the engine asks of a foreign model, and nothing more.
 
 A sentence encoder turns captions into vectors for matching. A vision-language model turns
-images and texts into vectors of one space. Every class in `backends` keeps one of these two
-protocols; the rest of the engine sees arrays only.
+images and texts into vectors of one space. An expert turns images into answers of heads of its
+own. Every class in `backends` keeps one of these protocols; the rest of the engine sees arrays only.
 """
 
 import hashlib
@@ -85,3 +85,48 @@ class VisionLanguageModel(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:
         """Return unit vectors, shape (n, d)."""
+
+
+@dataclass(frozen=True)
+class ExpertCard:
+    """What is known of an expert, a classifier with outputs of its own, without running it.
+
+    Attributes:
+        name: key in the hub, `arch/weights`, unlike that of any other model.
+        kind: `timm`, `torchvision`, `onnx`, `hf`, or what a plugin calls its own.
+        fingerprint: SHA-256 over the weights that were loaded.
+        parameters: number of weights.
+        image_size: side of the square it sees, in pixels.
+        heads: names of its outputs, empty texts where they are not known; h is their number. Nothing is selected by
+            them: experts are anonymous.
+        preprocess: the image transform, in words that change when it changes.
+        source: what `model add` was given, so that it can be loaded again.
+        libraries: versions that made the answers.
+    """
+
+    name: str
+    kind: str
+    fingerprint: str
+    parameters: int
+    image_size: int
+    heads: tuple[str, ...]
+    preprocess: str
+    source: str
+    libraries: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides an answer but the libraries."""
+        facts = (self.name, self.fingerprint, self.preprocess, str(self.image_size), str(len(self.heads)))
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+class Expert(Protocol):
+    """Images in, answers of its own heads out."""
+
+    @property
+    def card(self) -> ExpertCard:
+        """The facts the hub records."""
+
+    def log_probability(self, images: "Sequence[Image.Image]") -> Float32:
+        """Return log softmax over the heads, shape (i, h), finite and at most 0."""

@@ -223,7 +223,9 @@ def _snapshot(name: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise ModelNotLoadable(name, "no such folder, and not found on the Hugging Face hub (or offline)") from error
+        reason = "no such folder, and Hugging Face has no such model or cannot be reached"
+        cure = f"give {DEFAULT}, an id of sentence-transformers, or the folder of a copy"
+        raise ModelNotLoadable(name, f"{reason}; {cure}") from error
 
 
 def _load_torch(folder: Path, device: str) -> Any:

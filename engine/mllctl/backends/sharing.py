@@ -4,8 +4,8 @@
         for model in models:
             model.encode_images(images)
 
-Only inside, and only for the very same image objects: a picture may be drawn on between two calls. Of six models with
-one transform, a frozen EfficientNet-lite0 at 128 px each, that is a quarter of the time.
+Only inside, and only for the very same image objects: a picture may be drawn on between two calls. Six models
+with one transform, an EfficientNet-lite0 at 128 px each, take a fifth less (benchmarks/README.md).
 """
 
 from collections.abc import Callable, Iterator, Sequence

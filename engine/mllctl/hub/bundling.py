@@ -238,7 +238,7 @@ def _exported(manifest: Manifest, models: set[int], *, orders: bool, embeddings:
         field: tuple(file for file in getattr(manifest, field) if wanted and file.model in models)
         for field, wanted in kept.items()
     }
-    return replace(manifest, **files)  # type: ignore[arg-type]
+    return replace(manifest, experts=(), **files)  # type: ignore[arg-type]
 
 
 def _read_catalog(hub: Hub, models: list[int]) -> dict[str, pa.Table]:

@@ -56,7 +56,8 @@ class Manifest:
         note: what made it, in a few words.
         labels: parts of labels, by model and age.
         orders: the Arrow file of each such part, with the same stem; a sealed hub has none.
-        image_features, caption_features: embeddings, by model and age.
+        image_features, caption_features: embeddings, by model and age; of an expert, its log-probabilities.
+        experts: parts of the labels of experts, by expert and age.
     """
 
     schema_version: int
@@ -70,11 +71,13 @@ class Manifest:
     image_features: tuple[ModelFile, ...] = ()
     caption_features: tuple[ModelFile, ...] = ()
     index: IndexFile | None = None
+    experts: tuple[ModelFile, ...] = ()
 
     def files(self) -> list[HubFile]:
         """Return every file of this generation."""
         index = [self.index] if self.index else []
-        return [self.catalog, *self.labels, *self.orders, *self.image_features, *self.caption_features, *index]
+        by_model = (self.labels, self.orders, self.image_features, self.caption_features, self.experts)
+        return [self.catalog, *(file for files in by_model for file in files), *index]
 
     def without_model(self, model: int) -> "Manifest":
         """Return this manifest with no file of `model`."""
@@ -84,6 +87,7 @@ class Manifest:
             orders=_without(self.orders, model),
             image_features=_without(self.image_features, model),
             caption_features=_without(self.caption_features, model),
+            experts=_without(self.experts, model),
         )
 
 
@@ -219,4 +223,6 @@ def _from_json(facts: dict[str, Any]) -> Manifest:
         image_features=tuple(ModelFile(**file) for file in facts["image_features"]),
         caption_features=tuple(ModelFile(**file) for file in facts["caption_features"]),
         index=IndexFile(**facts["index"]) if facts["index"] else None,
+        # Hubs that were made before there were experts lack the word.
+        experts=tuple(ModelFile(**file) for file in facts.get("experts", ())),
     )

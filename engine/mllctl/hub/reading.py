@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mllctl.backends.protocol import Float32, ModelCard
+from mllctl.backends.protocol import ExpertCard, Float32, ModelCard
 from mllctl.errors import HubExists, NotInHub
 from mllctl.hub.counting import Counting
 from mllctl.hub.features import Features
@@ -34,10 +34,13 @@ from mllctl.hub.manifest import (
 from mllctl.hub.parts import SCHEMA, new_file
 from mllctl.hub.records import (
     Evidence,
+    HeadTotals,
     LabelInput,
     LabelState,
     Masks,
+    Ordinals,
     StoredDomain,
+    StoredExpert,
     StoredImage,
     StoredModel,
     StoredNode,
@@ -52,6 +55,7 @@ TYPICAL = 30  # classes; the tasks people publish have 10 to 1,000, those of the
 TYPICAL_IMAGES = 20_000  # of a model that a mean over the whole hub is taken from, about
 FOLDERS = ("staging", "labels", "features", HISTORY)
 CARD = tuple(field.name for field in dataclasses.fields(ModelCard) if field.name != "libraries")
+EXPERT_CARD = tuple(field.name for field in dataclasses.fields(ExpertCard) if field.name not in ("heads", "libraries"))
 
 
 class Hub(AbstractContextManager["Hub"]):
@@ -264,8 +268,63 @@ class Hub(AbstractContextManager["Hub"]):
         """
         stored = {model.card.name: model for model in self.models()}
         if name not in stored:
-            raise NotInHub("model", name, difflib.get_close_matches(name, stored, n=2), "`mllctl model list` shows all")
+            raise NotInHub("model", name, _close_names(name, stored), "`mllctl model list` shows all")
         return stored[name]
+
+    def experts(self) -> list[StoredExpert]:
+        """Return every expert, by ordinal."""
+        return list(self._experts)
+
+    @cached_property
+    def _experts(self) -> list[StoredExpert]:
+        query = f"""
+              SELECT e.expert, {", ".join(f"e.{name}" for name in EXPERT_CARD)}, e.heads, e.libraries,
+                     coalesce(s.labelled, 0)::INTEGER,
+                     (SELECT coalesce(sum(bit_count(live)), 0) FROM block)::INTEGER - coalesce(s.labelled, 0)::INTEGER
+                FROM expert_made e
+                LEFT JOIN (SELECT expert, sum(bit_count(shown & live)) AS labelled
+                             FROM expert_block JOIN block USING (block) GROUP BY expert) s USING (expert)
+            ORDER BY e.expert
+        """
+        stored = []
+        for expert, *facts, heads, libraries, labelled, missing in self._snapshot.rows(query):
+            named = dict(zip(EXPERT_CARD, facts, strict=True))
+            card = ExpertCard(**named, heads=tuple(heads), libraries=json.loads(libraries))
+            stored.append(StoredExpert(expert, card, labelled, missing))
+        return stored
+
+    def expert(self, name: str) -> StoredExpert:
+        """Return one expert by name.
+
+        Raises:
+            NotInHub: if there is none; close names are suggested.
+        """
+        stored = {expert.card.name: expert for expert in self.experts()}
+        if name not in stored:
+            raise NotInHub("expert", name, _close_names(name, stored), "`mllctl model list` shows all")
+        return stored[name]
+
+    def head_totals(self, expert: int, nodes: Sequence[int] | Int) -> HeadTotals:
+        """Return what an expert's heads answered on the images of some nodes, by block."""
+        query = """
+              SELECT b.node::BIGINT AS node, b.domain::BIGINT AS domain, bit_count(s.shown)::BIGINT AS images, s.total
+                FROM expert_block s
+                JOIN block b USING (block)
+               WHERE s.expert = $expert AND s.shown <> 0 AND b.node IN (SELECT unnest($nodes::UINTEGER[]))
+            ORDER BY b.node, s.block
+        """
+        found = self._snapshot.lists(query, {"expert": expert, "nodes": _ordinals(nodes).tolist()})
+        return HeadTotals(found["node"], found["domain"], found["images"], found["total"])
+
+    def shown_images(self, expert: int) -> tuple[Ordinals, Masks]:
+        """Return the blocks of an expert's label, ascending, and which of their images are in the sums."""
+        query = "SELECT block, shown FROM expert_block WHERE expert = $expert ORDER BY block"
+        found = self._snapshot.arrays(query, {"expert": expert})
+        return found["block"], found["shown"]
+
+    def expert_files(self, expert: int) -> tuple[str, ...]:
+        """Return the files of an expert's label, one for each of its parts."""
+        return tuple(file.path for file in self._snapshot.expert_labels(expert))
 
     def hits(self, nodes: Sequence[int] | NDArray[np.int64], models: Sequence[int]) -> Evidence:
         """Count hits of each model on the images of each selected node, apart for each domain.
@@ -455,7 +514,10 @@ class Hub(AbstractContextManager["Hub"]):
         return {image for (image,) in self._snapshot.rows(query, {"model": model, "nodes": np.asarray(nodes).tolist()})}
 
     def features(self, model: int) -> tuple[Features, Features]:
-        """Return a model's embeddings of images and of captions; empty in a sealed hub."""
+        """Return a model's embeddings of images and of captions; empty in a sealed hub.
+
+        Of an expert, log-probabilities of images and nothing.
+        """
         return self._snapshot.features(model)
 
     # -- anything else -----------------------------------------------------------------------------
@@ -472,6 +534,14 @@ class Hub(AbstractContextManager["Hub"]):
 def now() -> str:
     """Return the time of day that goes into a manifest."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _close_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to two names like this one; people leave out what is before the slash, or what is behind it."""
+    whole = {part.lower(): full for full in known for part in (full.rpartition("/")[2], full.partition("/")[0], full)}
+    inside = [full for part, full in whole.items() if name.lower() in part]
+    near = [whole[part] for part in difflib.get_close_matches(name.lower(), whole, n=2)]
+    return list(dict.fromkeys([*near, *inside]))[:2]
 
 
 def _ordinals(given: Sequence[int] | Int) -> Int:

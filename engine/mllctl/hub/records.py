@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mllctl.backends.protocol import ModelCard
+from mllctl.backends.protocol import ExpertCard, ModelCard
 
 Ordinals = NDArray[np.uint32]
 Masks = NDArray[np.uint64]
@@ -71,6 +71,45 @@ class StoredModel:
         if self.labelled == 0:
             return "none"
         return "stale" if self.missing or self.unseen else "complete"
+
+
+@dataclass(frozen=True)
+class StoredExpert:
+    """An expert with its ordinal, its card and how far it is labelled.
+
+    Attributes:
+        expert: ordinal; no model of the hub has the same.
+        labelled: live images it was shown.
+        missing: live images it was not shown yet.
+    """
+
+    expert: int
+    card: ExpertCard
+    labelled: int
+    missing: int
+
+    @property
+    def state(self) -> str:
+        """`none`, `stale` (images came later) or `complete`."""
+        if self.labelled == 0:
+            return "none"
+        return "stale" if self.missing else "complete"
+
+
+@dataclass(frozen=True)
+class HeadTotals:
+    """What an expert's heads answered on the images of some nodes, by block.
+
+    Attributes:
+        node, domain: of each block, ordinals, shape (b,).
+        images: how many were shown, shape (b,), at least 1.
+        total: sum of float16 log-probabilities over them, exact, shape (b, h).
+    """
+
+    node: NDArray[np.int64]
+    domain: NDArray[np.int64]
+    images: NDArray[np.int64]
+    total: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

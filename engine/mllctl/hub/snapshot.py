@@ -5,7 +5,7 @@ later commit sweeps them from the folder.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -38,6 +38,7 @@ LABEL_TABLES = {
     "label_row": "all",
     "rival_mask": "all",
 }
+EXPERT_TABLES = {"expert_made": "last", "expert_block": "block"}
 
 
 class Snapshot:
@@ -82,6 +83,18 @@ class Snapshot:
         with self._whole():
             return dict(self._db.execute(query, values or {}).fetchnumpy())
 
+    def lists(self, query: str, values: dict[str, Any] | None = None) -> dict[str, NDArray[Any]]:
+        """Return what a query answers, column by column; lists, all of one length, as the rows of a matrix."""
+        with self._whole():
+            table = self._db.sql(query, params=values or {}).to_arrow_table()
+        found = {}
+        for name in table.column_names:
+            column = table.column(name)
+            nested = hasattr(column.type, "value_type")
+            flat = (column.combine_chunks().flatten() if nested else column).to_numpy()
+            found[name] = flat.reshape(len(column), -1) if nested and len(column) else flat
+        return found
+
     def value(self, query: str) -> Any:
         """Return the one value a query answers."""
         return self.rows(query)[0][0]
@@ -120,6 +133,14 @@ class Snapshot:
     def labelled(self) -> list[int]:
         """Return the models that have a label, ascending."""
         return sorted({file.model for file in self.manifest.labels})
+
+    def experts(self) -> list[int]:
+        """Return the experts, ascending."""
+        return sorted({file.model for file in self.manifest.experts})
+
+    def expert_labels(self, expert: int) -> list[ModelFile]:
+        """Return the DuckDB files of an expert's label, by part."""
+        return _of(expert, self.manifest.experts)
 
     @cached_property
     def rows_of(self) -> dict[int, list[PartRows]]:
@@ -165,33 +186,26 @@ class Snapshot:
         self._db.execute("CREATE SCHEMA nothing")
         self._db.execute("USE nothing")
         self._db.execute((SCHEMA / "label.sql").read_text())
+        self._db.execute((SCHEMA / "expert.sql").read_text())
         self._db.execute("USE main")
-        for model in self.labelled():
-            for part, file in enumerate(self.labels(model)):
-                self._db.execute(f"ATTACH {quoted(self.path / file.path)} AS label_{model}_{part} (READ_ONLY)")
-        for table, rule in LABEL_TABLES.items():
-            empty = f"SELECT 0::UINTEGER AS model, 0::UTINYINT AS part, * FROM nothing.{table}"
-            parts = [part for model in self.labelled() for part in self._select_parts(table, rule, model)]
-            self._db.execute(f"CREATE VIEW {table} AS {' UNION ALL '.join([empty, *parts])}")
+        self._unite(LABEL_TABLES, "model", {model: self.labels(model) for model in self.labelled()})
+        self._unite(EXPERT_TABLES, "expert", {expert: self.expert_labels(expert) for expert in self.experts()})
         # Read-only files can still be left by COPY TO and read_text; nothing here needs more files.
         self._db.execute("SET temp_directory = ''")
         self._db.execute("SET enable_external_access = false")
         self._db.execute("SET lock_configuration = true")
 
-    def _select_parts(self, table: str, rule: str, model: int) -> list[str]:
-        """Return the SELECTs that together are one table of a model's label."""
-        files = [f"label_{model}_{part}.{table}" for part in range(len(self.labels(model)))]
-        selects = []
-        for part, file in enumerate(files):
-            later = files[part + 1 :]
-            if rule == "last" and later:
-                continue
-            select = f"SELECT {model}::UINTEGER AS model, {part}::UTINYINT AS part, * FROM {file}"
-            if rule not in ("last", "all") and later:
-                said_later = " UNION ALL ".join(f"SELECT {rule} FROM {name}" for name in later)
-                select += f" WHERE {rule} NOT IN ({said_later})"
-            selects.append(select)
-        return selects
+    def _unite(self, tables: Mapping[str, str], owner: str, files: Mapping[int, Sequence[ModelFile]]) -> None:
+        """Attach the files of labels, by whose they are, and put one view over each of their tables."""
+        for number, parts in files.items():
+            for part, file in enumerate(parts):
+                self._db.execute(f"ATTACH {quoted(self.path / file.path)} AS label_{number}_{part} (READ_ONLY)")
+        for table, rule in tables.items():
+            selects = [f"SELECT 0::UINTEGER AS {owner}, 0::UTINYINT AS part, * FROM nothing.{table}"]
+            for number, parts in files.items():
+                names = [f"label_{number}_{part}.{table}" for part in range(len(parts))]
+                selects += _select_parts(names, rule, f"{number}::UINTEGER AS {owner}")
+            self._db.execute(f"CREATE VIEW {table} AS {' UNION ALL '.join(selects)}")
 
     def _mapped_files(self) -> list[HubFile]:
         """Return the files that are not DuckDB's. Embeddings are looked at only when the hub is changed, or where a
@@ -256,6 +270,21 @@ class Snapshot:
             if "Corrupt" not in str(error):
                 raise
             raise HubDamaged(self.path, str(error).splitlines()[0]) from error
+
+
+def _select_parts(names: Sequence[str], rule: str, whose: str) -> list[str]:
+    """Return the SELECTs that together are one table of a label, from those of its parts."""
+    selects = []
+    for part, name in enumerate(names):
+        later = names[part + 1 :]
+        if rule == "last" and later:
+            continue
+        select = f"SELECT {whose}, {part}::UTINYINT AS part, * FROM {name}"
+        if rule not in ("last", "all") and later:
+            said_later = " UNION ALL ".join(f"SELECT {rule} FROM {other}" for other in later)
+            select += f" WHERE {rule} NOT IN ({said_later})"
+        selects.append(select)
+    return selects
 
 
 def _of(model: int, files: Sequence[ModelFile]) -> list[ModelFile]:

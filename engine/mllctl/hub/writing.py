@@ -55,6 +55,7 @@ PLACES = {
     "image_features": "features/-image.arrow",
     "caption_features": "features/-caption.arrow",
 }
+EXPERT = "expert.duckdb"  # in a folder of staging: a part of an expert's label
 
 
 @contextmanager
@@ -328,6 +329,29 @@ class HubChange:
             (folder / source).replace(self._staged(f"{stem}.{suffix}"))
             self._put(field, ModelFile(f"{stem}.{suffix}", 0, "", model), whole=whole)
 
+    def put_expert(self, expert: int | None, file: Path, *, whole: bool) -> int:
+        """Move in a part of an expert's label that `hub.experts.write_expert` has made.
+
+        Args:
+            expert: ordinal, None for one that is new.
+            file: where it lies.
+            whole: whether it takes the place of any label the expert had, or is one more part of it.
+
+        Returns:
+            Its ordinal.
+        """
+        if expert is None:
+            expert = self._counter("model")
+            self._set_counter("model", expert + 1)
+        name = f"labels/{expert:06d}-{self._new.generation:06d}.duckdb"
+        file.replace(self._staged(name))
+        self._put("experts", ModelFile(name, 0, "", expert), whole=whole)
+        return expert
+
+    def remove_expert(self, expert: int) -> None:
+        """Take an expert out with its label and its answers."""
+        self._new = self._new.without_model(expert)
+
     def put_features(
         self, model: int, kind: str, parts: Iterable[tuple[Ordinals, Float16]], *, whole: bool = False
     ) -> None:
@@ -429,6 +453,7 @@ class HubChange:
             image_features=tuple(self._described(file, old) for file in self._new.image_features),
             caption_features=tuple(self._described(file, old) for file in self._new.caption_features),
             index=self._described(self._new.index, old) if self._new.index else None,
+            experts=tuple(self._described(file, old) for file in self._new.experts),
         )
         write_manifest(self.path, self._new)
         sweep(self.path)
@@ -551,7 +576,8 @@ def seal(path: Path) -> None:
     """Give a hub the form in which it is shipped: read-only, without what only growth and confusions need.
 
     Embeddings go, and so do all rivals of an image but the strongest ones, and the history; the masks, and with them
-    all hits over any selection of nodes, stay whole. A label of several parts must be merged first.
+    all hits over any selection of nodes, stay whole. A label of several parts must be merged first. Experts are left
+    out: one of 1,000 heads would be larger than all other labels together.
 
     Raises:
         HubBusy: if another process is changing the hub.
@@ -581,6 +607,7 @@ def seal(path: Path) -> None:
             orders=(),
             image_features=(),
             caption_features=(),
+            experts=(),
         )
         write_manifest(path, sealed)
         sweep(path, history=False)

@@ -16,7 +16,7 @@ from mllctl.images.pixels import ENDINGS, open_image
 from mllctl.images.recipes import RECIPES, Recipe, imagenet_wnids, recipe, scan_recipe
 from mllctl.images.records import Domain, Row, SampleImage, Scan, Skipped, kind_of
 from mllctl.images.sampling import Draw
-from mllctl.images.scanning import scan
+from mllctl.images.scanning import are_domains, scan
 from mllctl.images.uris import SHIPPED, file_behind, read_bytes
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "SampleImage",
     "Scan",
     "Skipped",
+    "are_domains",
     "file_behind",
     "imagenet_wnids",
     "kind_of",

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mllctl.errors import InvalidTask
+from mllctl.errors import InvalidTask, SourceUnreadable
 from mllctl.images.pixels import ENDINGS, Unusable, decode, reason_of
 from mllctl.images.records import Row, SampleImage, Scan, Skipped, printable
 from mllctl.images.sampling import Draw, Drawing
-from mllctl.images.sources import read_rows
+from mllctl.images.sources import class_folders, files_in, read_rows
 from mllctl.images.uris import locate, read_bytes, split_row
 from mllctl.wordnet import Synset, WordNet
 
@@ -44,6 +44,21 @@ def scan(
         InvalidTask: if an image has no domain.
     """
     return check_rows(read_rows(source, domain, classes, domain_folders), nouns, draw)
+
+
+def are_domains(source: Path, nouns: WordNet) -> bool:
+    """Say whether the folders in a folder look like domains: there is nothing in them but folders of classes."""
+    try:
+        insides = [_entries_of(folder) for folder in class_folders(source)] if source.is_dir() else []
+    except SourceUnreadable:
+        return False
+    return bool(insides) and all(
+        folders and not files and all(nouns.senses(folder.name) for folder in folders) for folders, files in insides
+    )
+
+
+def _entries_of(folder: Path) -> tuple[list[Path], list[Path]]:
+    return class_folders(folder), files_in(folder, ENDINGS)
 
 
 def check_rows(rows: Iterable[Row | Skipped], nouns: WordNet, draw: Draw | None) -> Scan:
@@ -87,7 +102,9 @@ def _name(row: Row | Skipped, nouns: WordNet, senses: dict[str, tuple[Synset, ..
         return Skipped(uri, "its name is not UTF-8 text; rename it")
     if not row.domain:
         # Here, at the first such image: all of them would be decoded for nothing.
-        raise InvalidTask("some images have no domain; name one with --domain NAME")
+        raise InvalidTask(
+            "some images have no domain; name one with --domain NAME, or give --domain-folders if folders are domains"
+        )
     if printable(row.domain) != row.domain:
         return Skipped(uri, printable(f"the name of its domain is not UTF-8 text ({row.domain})"))
     ending = PurePosixPath(row.name).suffix

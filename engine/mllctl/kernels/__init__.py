@@ -14,9 +14,12 @@
     ensemble    confidence of several models together (Eq 8-10)
     measures    what answers are worth when the truth is known: confusion, ranks, calibration
     calibration the temperature of a model from logits and truth
+    sdag        mean logits of an expert -> labels of a semantic graph's nodes; which node is which class
+    chco        combine heads of experts for classes, choose experts, and let them answer together (Eq 4-13)
+    simplices   lower a quadratic over simplices: the steps of chco
     order       embeddings of one model -> who beats the true node of each image, best first
 
-Axes: m models, c classes, v nodes, i images, d embedding width. float64 unless said.
+Axes: m models, c classes, v nodes, i images, h heads, d embedding width. float64 unless said.
 All ties go to the lowest index. Nothing here reads a file or a clock; random numbers come
 from a generator that was handed in.
 """

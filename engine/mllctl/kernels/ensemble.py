@@ -51,7 +51,21 @@ def ensemble_confidence(probability: Float, members: Int, weighting: Weighting =
         ValueError: on shapes that do not agree, a member that does not exist or an unknown weighting.
     """
     _check(probability, members, weighting)
-    strength, votes = _strength(probability, weighting), _votes(members, len(probability))
+    return weighted_confidence(probability, _strength(probability, weighting), members)
+
+
+def weighted_confidence(probability: Float, strength: Float, members: Int) -> Float:
+    """Combine, for each class, the answers of the models chosen for it, by how loudly each speaks on an image.
+
+    Args:
+        probability: what each model answers for each class, shape (m, i, c).
+        strength: at least 0; weights are its shares among the members of a class, equal where all are 0, shape (m, i).
+        members: models chosen for each class, shape (c, k); -1 pads.
+
+    Returns:
+        confidence, shape (i, c); 0 for a class without members.
+    """
+    votes = _votes(members, len(probability))
     # Gathering the members of each class would copy P k times (benchmarks/ensemble.py). `strength.T @ votes` is slower
     # than this einsum, and BLAS adds in an order that depends on shapes: ties would hang on how many images there are.
     total = np.einsum("mi,mc->ic", strength, votes)
@@ -59,7 +73,7 @@ def ensemble_confidence(probability: Float, members: Int, weighting: Weighting =
     confidence = np.divide(summed, total, out=np.zeros(total.shape), where=total > 0)
     silent = np.flatnonzero(((total <= 0) & votes.any(axis=0)).any(axis=1))
     if len(silent):
-        alike = ensemble_confidence(probability[:, silent], members, "uniform")
+        alike = weighted_confidence(probability[:, silent], np.ones((len(probability), len(silent))), members)
         confidence[silent] = np.where(total[silent] > 0, confidence[silent], alike)
     return np.asarray(confidence)
 

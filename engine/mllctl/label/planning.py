@@ -23,17 +23,16 @@ from mllctl.backends.protocol import ModelCard
 from mllctl.backends.registry import read_architecture
 from mllctl.backends.unchanged import is_unchanged
 from mllctl.errors import ModelNotLoadable
-from mllctl.hub import Hub, StoredModel, bundled_hub
+from mllctl.hub import Features, Hub, StoredModel, bundled_hub
 from mllctl.images import uris as places
 from mllctl.label.showing import (
     LabelReport,
     check_known,
     embedded,
     label_input,
-    staged_cards,
-    staging_of,
     unchanged_report,
 )
+from mllctl.label.staging import staged, staged_cards, staging_of
 
 FLOAT16 = 2  # bytes: what a number of an embedding takes in the hub
 
@@ -107,6 +106,40 @@ def plan_label(hub: Hub, source: str, cache: Path, precision: str = FLOAT32) -> 
         embedding_bytes=None if width is None else FLOAT16 * width * (len(todo) - missing + captions),
         cached=facts.cached,
         download_bytes=facts.size_bytes if absent else None,
+    )
+
+
+def plan_expert(hub: Hub, source: str) -> LabelPlan | None:
+    """Say what `label_expert` would do with an expert; None if a source names none.
+
+    Args:
+        hub: that it would be labelled on.
+        source: of the expert; it need not be in the hub, but then it must be named `expert:`.
+
+    Raises:
+        StageMissing, HubReadOnly: as `plan_label` does.
+    """
+    stored = next((known for known in hub.experts() if known.card.source == source), None)
+    if stored is None and not source.startswith("expert:"):
+        return None
+    given = label_input(hub)
+    known = np.zeros(len(given.images), bool)
+    if stored is not None:
+        waiting = staged(staging_of(hub.path, stored.card), "image")
+        known = Features.joined(hub.features(stored.expert)[0], waiting).held(given.images)
+    todo = [given.uris[row] for row in np.flatnonzero(~known)]
+    size, missing = _size_of(todo)
+    return LabelPlan(
+        model=stored.card.name if stored else source,
+        images=len(given.images),
+        to_show=len(todo),
+        missing=missing,
+        image_bytes=size,
+        captions=0,
+        seconds=None,
+        embedding_bytes=FLOAT16 * len(stored.card.heads) * (len(todo) - missing) if stored else None,
+        cached=True,
+        download_bytes=None,
     )
 
 

@@ -8,39 +8,41 @@ Embeddings are kept: what a model has seen it is never shown again. Work in prog
 hub's `staging/` and is taken up by the same call after an interruption.
 """
 
-import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mllctl.backends.devices import precision_of
 from mllctl.backends.gently import Gently
 from mllctl.backends.protocol import Float32, ModelCard, VisionLanguageModel
-from mllctl.errors import HubBusy, HubError, HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable, StageMissing
+from mllctl.errors import HubError, HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Features, Hub, LabelInput, StoredModel
-from mllctl.hub.features import Float16, map_batches, write_features
+from mllctl.hub.features import Float16
 from mllctl.hub.writing import bare_models, cannot_grow, change_hub
 from mllctl.images import Skipped
-from mllctl.images.feeding import WORKERS, Picture, picture_batches
+from mllctl.images.feeding import WORKERS
 from mllctl.kernels.order import Likely
-from mllctl.label.growing import WRITER_WAIT, Label, write_part
+from mllctl.label.growing import Label, write_part
+from mllctl.label.staging import (
+    WRITER_WAIT,
+    Progress,
+    hold,
+    in_parts,
+    put_card,
+    put_down,
+    show_images,
+    staged,
+    staging_of,
+)
 
-Item = TypeVar("Item")
-Progress = Callable[[int, int], None]  # (images done, images in all but for those that could not be read)
 Say = Callable[[str], None]
 
 BATCH = 64
-BATCHES_PER_PART = 16  # embeddings are put down every 1,024 images; at most that many are lost
 TEXT_BATCH = 256
-CARD = "card.json"  # in a folder of staging: whose embeddings wait there
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class LabelReport:
         images: live images of the hub.
         shown: how many of them the model was shown now, the others' embeddings being there already.
         skipped: images that could not be read.
-        hits: images that no other node with evidence takes from the true one.
+        hits: images that no other node with evidence takes from the true one; None for an expert, whose heads are of
+            no node.
         changed: whether anything was committed; not if all was there.
     """
 
@@ -60,7 +63,7 @@ class LabelReport:
     images: int
     shown: int
     skipped: tuple[Skipped, ...]
-    hits: int
+    hits: int | None
     changed: bool
 
     @property
@@ -111,8 +114,8 @@ def label_model(
     staging = staging_of(path, model.card)
     staging.mkdir(parents=True, exist_ok=True)
     gently = Gently(model, batch, text_batch, say)
-    with _hold(staging, path):
-        _put_card(staging, model.card)
+    with hold(staging, path):
+        put_card(staging, model.card)
         report = _show(path, gently, given, staging, progress, workers)
         while (changed := _commit(path, model, given, staging, likely)) is None:
             # Another process has changed what the label was made for; no image need be shown again.
@@ -145,36 +148,21 @@ def _show(
     # In the order of blocks, whatever their nodes: a batch decides the last bits of an embedding.
     todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not known[row]]
     unnamed = np.flatnonzero(~named).tolist()
-    skipped = _show_images(gently, given, todo, staging, progress, workers)
+    skipped = show_images(
+        lambda images: _rounded(gently.card, gently.encode_images(images)),
+        gently.batch,
+        given,
+        todo,
+        staging,
+        progress,
+        workers,
+    )
     if todo and len(skipped) == len(todo) and not known.any():
         raise SourceUnreadable(skipped[0].path, f"{skipped[0].reason}; no image of the hub can be read")
-    for few in _in_parts(unnamed, gently.text_batch):
+    for few in in_parts(unnamed, gently.text_batch):
         vectors = _rounded(gently.card, gently.encode_texts([given.captions[n] for n in few]))
-        _put_down(staging, "caption", dict(zip(given.nodes[few].tolist(), vectors, strict=True)))
+        put_down(staging, "caption", dict(zip(given.nodes[few].tolist(), vectors, strict=True)))
     return LabelReport(gently.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0, changed=False)
-
-
-def _show_images(
-    gently: Gently, given: LabelInput, todo: list[int], staging: Path, progress: Progress | None, workers: int
-) -> list[Skipped]:
-    """Show the model these images, put down what it makes of them, and return those that cannot be read."""
-    skipped: list[Skipped] = []
-    fresh: dict[int, Float16] = {}
-    done, total = len(given.images) - len(todo), len(given.images)
-    if progress and todo:
-        progress(done, total)
-    rows = list(_in_parts(todo, gently.batch))
-    with closing(picture_batches([given.uris[row] for row in todo], gently.batch, workers)) as batches:
-        for number, (few, pictures) in enumerate(zip(rows, batches, strict=True), start=1):
-            seen = _encode_images(gently, given.images[few].tolist(), pictures, skipped)
-            fresh.update(seen)
-            done += len(seen)
-            if progress:
-                progress(done, total - len(skipped))
-            if number % BATCHES_PER_PART == 0 or number == len(rows):
-                _put_down(staging, "image", fresh)
-                fresh = {}
-    return skipped
 
 
 def _commit(
@@ -187,8 +175,8 @@ def _commit(
     """
     with Hub.open(path) as hub:
         stored_images, stored_captions = _stored(hub, model.card)
-        images = Features.joined(stored_images, _staged(staging, "image"))
-        captions = Features.joined(stored_captions, _staged(staging, "caption"))
+        images = Features.joined(stored_images, staged(staging, "image"))
+        captions = Features.joined(stored_captions, staged(staging, "caption"))
         seen = given.take(images.held(given.images))
         known = _known(hub, model.card)
         label = Label.empty() if known is None else Label.read(hub, known)
@@ -254,35 +242,13 @@ def is_settled(hub: Hub, card: ModelCard) -> bool:
 # -- embeddings ---------------------------------------------------------------------------------------
 
 
-def staging_of(path: Path, card: ModelCard) -> Path:
-    """Return the folder in which a model's embeddings wait for the commit; of another precision in another one."""
-    return path / "staging" / f"label-{card.identity[:16]}"
-
-
-def staged_cards(path: Path) -> list[ModelCard]:
-    """Return the cards of the models of which embeddings wait in a hub's staging, by folder."""
-    cards = []
-    for file in sorted((path / "staging").glob(f"label-*/{CARD}")):
-        try:
-            cards.append(ModelCard(**json.loads(file.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError):
-            continue  # just committed, cut off, or of another mllctl: its images are counted as to be shown
-    return cards
-
-
-def _put_card(staging: Path, card: ModelCard) -> None:
-    """Put down whose embeddings wait here: a model that is new is in no hub yet."""
-    (staging / "unfinished").write_text(json.dumps(asdict(card)), encoding="utf-8")
-    (staging / "unfinished").replace(staging / CARD)
-
-
 def embedded(
     hub: Hub, card: ModelCard, given: LabelInput, staging: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Say of which images and nodes there are embeddings, in the hub or in `staging`, shapes (i,) and (v,)."""
     images, captions = _stored(hub, card)
-    known = images.held(given.images) | _staged(staging, "image").held(given.images)
-    named = captions.held(given.nodes) | _staged(staging, "caption").held(given.nodes)
+    known = images.held(given.images) | staged(staging, "image").held(given.images)
+    named = captions.held(given.nodes) | staged(staging, "caption").held(given.nodes)
     return known, named
 
 
@@ -314,59 +280,8 @@ def _stored(hub: Hub, card: ModelCard) -> tuple[Features, Features]:
     return (Features([]), Features([])) if known is None else hub.features(known)
 
 
-def _staged(staging: Path, kind: str) -> Features:
-    """Return the embeddings that wait in `staging`."""
-    batches: list[pa.RecordBatch] = []
-    for path in sorted(staging.glob(f"{kind}-*.arrow")):
-        try:
-            batches += map_batches(path)
-        except pa.ArrowInvalid:
-            # A power cut may leave a part that is empty; its images are shown again.
-            continue
-    return Features(batches)
-
-
-def _put_down(staging: Path, kind: str, fresh: dict[int, Float16]) -> None:
-    """Put down a part under its final name only when it is whole."""
-    if fresh:
-        ordinals, vectors = np.array(list(fresh), dtype=np.uint32), np.array(list(fresh.values()), dtype=np.float16)
-        write_features(staging / "unfinished", [(ordinals, vectors)])
-        (staging / "unfinished").replace(staging / f"{kind}-{ordinals.min():010d}.arrow")
-
-
-@contextmanager
-def _hold(staging: Path, hub: Path) -> Iterator[None]:
-    """Let one process at a time label this model on this hub."""
-    lock = FileLock(staging / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise HubBusy(hub) from error
-    try:
-        yield
-    finally:
-        (staging / "lock").unlink(missing_ok=True)
-        lock.release()
-
-
-def _encode_images(
-    gently: Gently, ordinals: list[int], pictures: Sequence[Picture], skipped: list[Skipped]
-) -> dict[int, Float16]:
-    """Return the embeddings of those that could be read, by ordinal."""
-    skipped += [picture for picture in pictures if isinstance(picture, Skipped)]
-    seen = {n: picture for n, picture in zip(ordinals, pictures, strict=True) if not isinstance(picture, Skipped)}
-    if not seen:
-        return {}
-    return dict(zip(seen, _rounded(gently.card, gently.encode_images(list(seen.values()))), strict=True))
-
-
 def _rounded(card: ModelCard, vectors: Float32) -> Float16:
     """Round embeddings to what is stored; what is no number would beat every node, or none."""
     if not np.isfinite(vectors).all():
         raise ModelNotLoadable(card.name, "it gives embeddings that are not numbers; its weights are damaged")
     return vectors.astype(np.float16)
-
-
-def _in_parts(items: list[Item], size: int) -> Iterator[list[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from mllctl.backends import load_model
+from mllctl.backends import load_expert, load_model
 from mllctl.backends.devices import release_memory
 from mllctl.backends.gently import Gently, Say
 from mllctl.backends.sharing import one_batch
@@ -33,9 +33,9 @@ from mllctl.files import write_whole
 from mllctl.images import Row, Skipped
 from mllctl.images.feeding import WORKERS, Picture, picture_batches
 from mllctl.kernels.arrays import Float, Int
-from mllctl.kernels.ensemble import ensemble_confidence
 from mllctl.reuse.ensemble import Loader, Member, class_probability, load_member
-from mllctl.reuse.saved import SavedModel, SavedSelection
+from mllctl.reuse.experts import ExpertLoader, ExpertMember, combined, expert_answers, load_expert_member
+from mllctl.reuse.saved import SavedExpert, SavedModel, SavedSelection
 from mllctl.reuse.truth import TruthFinder
 
 Progress = Callable[[str, int, int], None]  # (model or models, images done, images in all)
@@ -59,7 +59,7 @@ class Manner:
         workers: threads that decode images ahead of the models.
         memory: bytes that models loaded together may take; one is loaded in any case. None for one at a time.
         cache: folder in which embeddings of prompts are kept; None to encode them each time.
-        load: makes a model from its source, on a device.
+        load, load_expert: make a model, and an expert, from its source, on a device.
         say: told if a batch had to be halved for lack of memory.
     """
 
@@ -69,6 +69,7 @@ class Manner:
     memory: float | None = None
     cache: Path | None = None
     load: Loader = load_model
+    load_expert: ExpertLoader = load_expert
     say: Say | None = None
 
 
@@ -125,10 +126,11 @@ class Answering:
             self.unknown, self.known = finder.unknown, finder.known
             self._images = _Images(folder / "images.arrow")
             self.count = len(self._images)
-            self._kept = [_Kept(folder, n, len(saved.classes)) for n in range(len(saved.models))]
+            widths = [len(saved.classes)] * len(saved.models) + [len(saved.classes) + 1] * len(saved.experts)
+            self._kept = [_Kept(folder, n, width) for n, width in enumerate(widths)]
             self.done = sum(kept.done for kept in self._kept)
         except BaseException:
-            self.close()
+            self.abandon()
             raise
 
     def __enter__(self) -> Self:
@@ -151,23 +153,31 @@ class Answering:
             ModelNotLoadable: if a model cannot be loaded, or is not the one that was labelled.
         """
         open_ = [n for n, kept in enumerate(self._kept) if kept.done < self.count]
-        groups = _passes([self.saved.models[n] for n in open_], manner.memory)
+        all_: tuple[SavedModel | SavedExpert, ...] = (*self.saved.models, *self.saved.experts)
+        groups = _passes([all_[n] for n in open_], manner.memory)
         for number, group in enumerate(groups, start=1):
             ordinals = [open_[n] for n in group]
-            names = [self.saved.models[n].name for n in ordinals]
+            names = [all_[n].name for n in ordinals]
             told = names[0] if len(names) == 1 else f"{len(names)} models"
             place = f"{number}/{len(groups)} {told}" if len(groups) > 1 else told
-            members = [self._load(self.saved.models[n], manner) for n in ordinals]
+            members = [self._load(all_[n], manner) for n in ordinals]
             self._pass(members, [self._kept[n] for n in ordinals], manner, place, progress)
             del members
             release_memory()
 
-    def _load(self, model: SavedModel, manner: Manner) -> Member:
+    def _load(self, model: SavedModel | SavedExpert, manner: Manner) -> Member | ExpertMember:
+        if isinstance(model, SavedExpert):
+            return load_expert_member(model, len(self.saved.classes), manner.load_expert, manner.device)
         member = load_member(model, self.saved.prompts, manner.load, manner.device, manner.cache)
         return replace(member, model=Gently(member.model, manner.batch, manner.batch, manner.say))
 
     def _pass(
-        self, members: Sequence[Member], kept: Sequence["_Kept"], manner: Manner, told: str, progress: Progress | None
+        self,
+        members: Sequence[Member | ExpertMember],
+        kept: Sequence["_Kept"],
+        manner: Manner,
+        told: str,
+        progress: Progress | None,
     ) -> None:
         """Show some loaded models the images that one of them has not answered."""
         start = min(one.done for one in kept)
@@ -179,7 +189,7 @@ class Answering:
             for number, pictures in enumerate(batches, start=1):
                 with one_batch():
                     for member, one in zip(members, kept, strict=True):
-                        one.add(done, _answered(member, pictures, len(self.saved.classes)), pictures)
+                        one.add(done, _answered(member, pictures, one.width), pictures)
                 done += len(pictures)
                 if progress:
                     progress(told, done, self.count)
@@ -198,20 +208,29 @@ class Answering:
         """Yield the answers once every model has given its own, some images at a time, in their order."""
         models, classes = len(self.saved.models), len(self.saved.classes)
         unread = {row for kept in self._kept for row in kept.unread()}
-        size = max(1, COMBINED_AT_ONCE // (8 * models * classes))
+        size = max(1, COMBINED_AT_ONCE // (8 * len(self._kept) * classes))
         for start in range(0, self.count, size):
             rows = range(start, min(start + size, self.count))
             read = np.array([n for n, row in enumerate(rows) if row not in unread], dtype=np.int64)
             if not len(read):
                 continue
-            probability = np.stack([kept.answers(rows)[read] for kept in self._kept])
-            confidence = ensemble_confidence(probability, self.saved.members, self.saved.weighting)
+            answers = [kept.answers(rows)[read] for kept in self._kept]
+            probability = np.array(answers[:models]).reshape(models, len(read), classes)
+            said = np.array(answers[models:])
+            saved = self.saved
+            confidence = combined(probability, saved.members, saved.weighting, said, saved.expert_members)
             names = self._images.names([rows[n] for n in read.tolist()])
             yield Part(names, self._images.truth(rows)[read], probability, confidence)
 
     def clear(self) -> None:
         """Remove the folder: the answers are where they belong."""
         shutil.rmtree(self._folder)
+
+    def abandon(self) -> None:
+        """Let go of the folder, and leave nothing behind if no model has answered yet."""
+        if not any(self._folder.glob("answers-*")):
+            self.clear()
+        self.close()
 
     def _begin(self, rows: Iterable[Row | Skipped], finder: TruthFinder) -> tuple[Skipped, ...]:
         """List the images, and begin anew unless the work that waits is for just these."""
@@ -313,16 +332,18 @@ def _cell(batches: Sequence[pa.RecordBatch], column: str, row: int) -> str:
 
 
 class _Kept:
-    """What one model has answered so far: P(c | x) row by row, and why some images have none.
+    """What one model has answered so far, row by row, and why some images have none.
+
+    P(c | x) of a model; of an expert what it says for each class, and how certain it is of the image.
 
     A count says how many rows are whole; it is written after they are. Rows beyond it are written again.
     """
 
-    def __init__(self, folder: Path, number: int, classes: int) -> None:
+    def __init__(self, folder: Path, number: int, width: int) -> None:
         self._answers = folder / f"answers-{number:03d}"
         self._reasons = folder / f"unread-{number:03d}.jsonl"
         self._count = folder / f"done-{number:03d}"
-        self._classes = classes
+        self.width = width
         self._waiting: list[tuple[int, Float]] = []
         self._unread: dict[int, str] = {}
         self.done = 0
@@ -341,7 +362,7 @@ class _Kept:
         """Write what was taken; `done` rows are whole then."""
         with os.fdopen(os.open(self._answers, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as out:
             for start, answers in self._waiting:
-                out.seek(start * self._classes * 4)
+                out.seek(start * self.width * 4)
                 out.write(answers.astype(np.float32).tobytes())
             out.flush()
             os.fsync(out.fileno())
@@ -361,10 +382,10 @@ class _Kept:
         return self._unread
 
     def answers(self, rows: range) -> Float:
-        """Return P(c | x) of some images, shape (i, c)."""
-        count = len(rows) * self._classes
-        found = np.fromfile(self._answers, np.float32, count, offset=rows.start * self._classes * 4)
-        return found.reshape(len(rows), self._classes).astype(np.float64)
+        """Return what was kept of some images, shape (i, width)."""
+        count = len(rows) * self.width
+        found = np.fromfile(self._answers, np.float32, count, offset=rows.start * self.width * 4)
+        return found.reshape(len(rows), self.width).astype(np.float64)
 
 
 def _whole_lines(path: Path) -> list[tuple[int, str]]:
@@ -376,16 +397,18 @@ def _whole_lines(path: Path) -> list[tuple[int, str]]:
     return [tuple(json.loads(line)) for line in content[:end].splitlines()]
 
 
-def _answered(member: Member, pictures: Sequence[Picture], classes: int) -> Float:
-    """Return P(c | x) of a batch, shape (i, c); nothing but nan for what could not be read."""
-    answers = np.full((len(pictures), classes), np.nan)
+def _answered(member: Member | ExpertMember, pictures: Sequence[Picture], width: int) -> Float:
+    """Return what is kept of a batch, shape (i, width); nothing but nan for what could not be read."""
+    answers = np.full((len(pictures), width), np.nan)
     read = [n for n, picture in enumerate(pictures) if not isinstance(picture, Skipped)]
     if read:
-        answers[read] = class_probability(member, [p for p in pictures if not isinstance(p, Skipped)])
+        seen = [picture for picture in pictures if not isinstance(picture, Skipped)]
+        ask = expert_answers(member, seen) if isinstance(member, ExpertMember) else class_probability(member, seen)
+        answers[read] = ask
     return answers
 
 
-def _passes(models: Sequence[SavedModel], memory: float | None) -> list[list[int]]:
+def _passes(models: Sequence[SavedModel | SavedExpert], memory: float | None) -> list[list[int]]:
     """Group models that are loaded together, in their order: as many as fit, and one in any case."""
     groups: list[list[int]] = []
     taken = 0.0

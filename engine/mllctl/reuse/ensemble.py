@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mllctl.backends import load_model
+from mllctl.backends import load_expert, load_model
 from mllctl.backends.devices import in_precision, precision_of
 from mllctl.backends.protocol import VisionLanguageModel
 from mllctl.backends.remembering import remembered
@@ -30,7 +30,8 @@ from mllctl.captions import PROMPT
 from mllctl.errors import ModelNotLoadable
 from mllctl.images.pictures import Viewable, as_pictures, is_one
 from mllctl.kernels.arrays import Float, Int
-from mllctl.kernels.ensemble import Weighting, ensemble_confidence, softmax
+from mllctl.kernels.ensemble import Weighting, softmax
+from mllctl.reuse.experts import ExpertLoader, ExpertMember, combined, expert_answers, load_expert_member
 from mllctl.reuse.saved import DEFAULT_WEIGHTING, SavedModel, SavedSelection, read_selection, save_selection
 from mllctl.reuse.styles import Classifier, PipelineAnswer, pipeline_answers
 from mllctl.select import Breadth, Selection
@@ -80,15 +81,25 @@ class Ensemble:
         members: the loaded models.
         chosen: models of each class, positions in `members`, -1 pads, shape (c, k).
         weighting: how their answers are weighed.
+        experts: loaded experts; what they answer goes before what models do.
+        expert_chosen: experts of each class, positions in `experts`, -1 pads, shape (c, k).
     """
 
     def __init__(
-        self, classes: Sequence[str], members: Sequence[Member], chosen: Int, weighting: Weighting = DEFAULT_WEIGHTING
+        self,
+        classes: Sequence[str],
+        members: Sequence[Member],
+        chosen: Int,
+        weighting: Weighting = DEFAULT_WEIGHTING,
+        experts: Sequence[ExpertMember] = (),
+        expert_chosen: Int | None = None,
     ) -> None:
         self.classes = tuple(classes)
         self.members = tuple(members)
         self.chosen = chosen
         self.weighting = weighting
+        self.experts = tuple(experts)
+        self.expert_chosen = np.full((len(self.classes), 0), -1) if expert_chosen is None else expert_chosen
 
     @classmethod
     def open(cls, path: Path | str, device: str = "cpu") -> "Ensemble":
@@ -101,19 +112,26 @@ class Ensemble:
         return cls.load(read_selection(Path(path)), device=device)
 
     @classmethod
-    def load(cls, saved: SavedSelection, load: Loader = load_model, device: str = "cpu") -> "Ensemble":
-        """Load the models a saved selection names, and encode the prompts of its classes.
+    def load(
+        cls,
+        saved: SavedSelection,
+        load: Loader = load_model,
+        device: str = "cpu",
+        load_expert: ExpertLoader = load_expert,
+    ) -> "Ensemble":
+        """Load the models and experts a saved selection names, and encode the prompts of its classes.
 
         Args:
             saved: what `read_selection` or `save_selection` returned.
-            load: makes a model from its source, on `device`.
+            load, load_expert: make a model, and an expert, from its source, on `device`.
             device: where torch runs it.
 
         Raises:
             ModelNotLoadable: if a model cannot be loaded, or is not the one that was labelled.
         """
         members = [load_member(model, saved.prompts, load, device) for model in saved.models]
-        return cls(saved.classes, members, saved.members, saved.weighting)
+        experts = [load_expert_member(one, len(saved.classes), load_expert, device) for one in saved.experts]
+        return cls(saved.classes, members, saved.members, saved.weighting, experts, saved.expert_members)
 
     @classmethod
     def from_selection(
@@ -146,8 +164,10 @@ class Ensemble:
         parts = [np.zeros((0, len(self.classes)))]
         while few := list(islice(pictures, batch)):
             with one_batch():
-                probability = np.stack([class_probability(member, few) for member in self.members])
-            parts.append(ensemble_confidence(probability, self.chosen, self.weighting))
+                each = [class_probability(member, few) for member in self.members]
+                said = np.array([expert_answers(member, few) for member in self.experts])
+            probability = np.array(each).reshape(len(each), len(few), len(self.classes))
+            parts.append(combined(probability, self.chosen, self.weighting, said, self.expert_chosen))
         return Prediction(self.classes, np.concatenate(parts))
 
     def __call__(self, images: Viewable | Iterable[Viewable], top_k: int = 5) -> PipelineAnswer | list[PipelineAnswer]:

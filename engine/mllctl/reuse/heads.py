@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mllctl.backends import load_model
 from mllctl.backends.devices import precision_of, release_memory
 from mllctl.backends.names import CONFIG, find_checkpoints, split_source
-from mllctl.errors import ModelNotLoadable, SourceUnreadable
+from mllctl.errors import InvalidTask, ModelNotLoadable, SourceUnreadable
 from mllctl.files import write_whole
 from mllctl.reuse.ensemble import Loader, load_member
 from mllctl.reuse.saved import SavedModel, SavedSelection
@@ -97,9 +97,12 @@ def export_heads(
         what was written, in the order of the selection's models.
 
     Raises:
+        InvalidTask: if experts answer, whose heads are no embeddings of texts.
         SourceUnreadable: if the folder is there already, and is not to be replaced; or cannot be made.
         ModelNotLoadable: if a model cannot be loaded, or is not the one that was labelled.
     """
+    if saved.experts:
+        raise InvalidTask("experts have no heads that open_clip could use; make a selection without --experts")
     check_new_folder(folder, replace=replace)
     target = folder.resolve()
     heads = []

@@ -9,22 +9,22 @@ no weights, no images and no path of the hub.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mllctl.backends.protocol import ModelCard
+from mllctl.backends.protocol import ExpertCard, ModelCard
 from mllctl.captions import PROMPT, class_prompts, clean_classes
 from mllctl.errors import InvalidTask, SourceUnreadable
 from mllctl.files import check_new, write_whole
-from mllctl.kernels.arrays import Int
+from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
 from mllctl.select import Breadth, Selection
 from mllctl.senses import plain_name
 
-FORMAT, VERSION = "mllctl selection", 1
+FORMAT, VERSION = "mllctl selection", 2
 DEFAULT_WEIGHTING: Weighting = "uniform"
 _CURE = "make one with `mllctl select --save FILE`"
 
@@ -58,11 +58,50 @@ class SavedModel:
 
 
 @dataclass(frozen=True)
+class SavedExpert:
+    """An expert that answers for some classes.
+
+    Attributes:
+        name: key in the hub.
+        source: what loads it.
+        fingerprint, preprocess, image_size: what decides its answers, as on its card.
+        parameters: number of weights.
+        heads: number of its outputs.
+        weights: (head, class, how much of the head counts for the class, in (0, 1]), by head and class.
+    """
+
+    name: str
+    source: str
+    fingerprint: str
+    preprocess: str
+    image_size: int
+    parameters: int
+    heads: int
+    weights: tuple[tuple[int, int, float], ...]
+
+    @classmethod
+    def of(cls, card: ExpertCard, combination: Float) -> "SavedExpert":
+        """Take from a card and a combination of heads, shape (h, c), what a saved selection keeps of them."""
+        head, class_ = np.nonzero(combination)
+        weights = zip(head.tolist(), class_.tolist(), combination[head, class_].tolist(), strict=True)
+        kept = (card.name, card.source, card.fingerprint, card.preprocess, card.image_size, card.parameters)
+        return cls(*kept, len(card.heads), tuple(weights))
+
+    def combination(self, classes: int) -> Float:
+        """Return how much of each head counts for each class, shape (h, c)."""
+        combination = np.zeros((self.heads, classes))
+        for head, class_, weight in self.weights:
+            combination[head, class_] = weight
+        return combination
+
+
+@dataclass(frozen=True)
 class Told:
     """What was said of a selection when it was made; nothing is computed from it.
 
     Attributes:
         domain, task: the user's words, or None.
+        captions: of each class the texts that it was matched by.
         breadth: `one`, `few` or `each`.
         options: how it was made, as `select.Options` has it.
         hub_generation: which generation of the hub answered.
@@ -73,6 +112,7 @@ class Told:
 
     domain: str | None
     task: str | None
+    captions: tuple[tuple[str, ...], ...]
     breadth: Breadth
     options: Mapping[str, Any]
     hub_generation: int
@@ -94,6 +134,9 @@ class SavedSelection:
         members: models of each class, best first, positions in `models`, -1 pads, shape (c, k).
         weighting: how their answers are weighed.
         told: what was said of the selection.
+        experts: those that answer.
+        expert_members: experts of each class, best first, positions in `experts`, -1 pads, shape (c, k). What they
+            answer goes before what models do, who answer for the classes that have none.
     """
 
     classes: tuple[str, ...]
@@ -103,6 +146,20 @@ class SavedSelection:
     members: Int
     weighting: Weighting
     told: Told
+    experts: tuple[SavedExpert, ...] = ()
+    expert_members: Int = field(default_factory=lambda: np.full((0, 0), -1))
+
+    @property
+    def served(self) -> Bool:
+        """Whether experts answer for each class, shape (c,)."""
+        if not self.experts:
+            return np.zeros(len(self.classes), dtype=np.bool_)
+        return np.asarray((self.expert_members >= 0).any(axis=1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all that answer, models first."""
+        return (*(model.name for model in self.models), *(expert.name for expert in self.experts))
 
     @property
     def identity(self) -> str:
@@ -158,6 +215,7 @@ def save_selection(
         told=Told(
             domain=selection.domain,
             task=selection.task,
+            captions=selection.texts,
             breadth=wanted,
             options=asdict(selection.options),
             hub_generation=selection.hub_generation,
@@ -200,6 +258,8 @@ def _as_json(saved: SavedSelection) -> dict[str, Any]:
         "members": saved.members.tolist(),
         "weighting": saved.weighting,
         "told": asdict(saved.told),
+        "experts": [asdict(expert) for expert in saved.experts],
+        "expert_members": saved.expert_members.tolist(),
     }
 
 
@@ -213,20 +273,39 @@ def _checked(facts: Mapping[str, Any]) -> SavedSelection:
     templates = _texts(facts["templates"], "templates")
     prompts = tuple(_texts(row, "prompts") for row in facts["prompts"])
     models = tuple(_model(row) for row in facts["models"])
-    members = np.array(facts["members"], dtype=np.int64)
     if not templates or len(prompts) != len(classes) or any(len(row) != len(templates) for row in prompts):
         raise ValueError("prompts must be one a class and template")
-    if members.ndim != 2 or len(members) != len(classes):
-        raise ValueError("members must be rows of equal length, one a class")
-    if members.size and not (members.min() >= -1 and members.max() < len(models)):
-        raise ValueError("members must name models by their places")
-    if len({model.name for model in models}) < len(models):
-        raise ValueError("a model stands twice")
+    members = _places(facts["members"], len(classes), len(models), "members")
     weighting = next((known for known in WEIGHTINGS if known == facts["weighting"]), None)
     if weighting is None:
         raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}")
     told = Told(**{field.name: facts["told"][field.name] for field in fields(Told)})
-    return SavedSelection(classes, templates, prompts, models, members, weighting, told)
+    experts = tuple(_expert(row, len(classes)) for row in facts["experts"])
+    chosen = np.full((0, 0), -1)
+    if experts:
+        chosen = _places(facts["expert_members"], len(classes), len(experts), "expert_members")
+    if len({model.name for model in models} | {expert.name for expert in experts}) < len(models) + len(experts):
+        raise ValueError("a model stands twice")
+    return SavedSelection(classes, templates, prompts, models, members, weighting, told, experts, chosen)
+
+
+def _places(value: object, classes: int, count: int, what: str) -> Int:
+    members = np.array(value, dtype=np.int64)
+    if members.ndim != 2 or len(members) != classes:
+        raise ValueError(f"{what} must be rows of equal length, one a class")
+    if members.size and not (members.min() >= -1 and members.max() < count):
+        raise ValueError(f"{what} must name models by their places")
+    return members
+
+
+def _expert(row: Mapping[str, Any], classes: int) -> SavedExpert:
+    facts = {field.name: row[field.name] for field in fields(SavedExpert)}
+    expert = SavedExpert(**{**facts, "weights": tuple((int(h), int(c), float(w)) for h, c, w in row["weights"])})
+    if not all(isinstance(t, str) and t for t in (expert.name, expert.source, expert.fingerprint, expert.preprocess)):
+        raise TypeError("an expert needs name, source, fingerprint and preprocess")
+    if not all(0 <= h < expert.heads and 0 <= c < classes and 0 < w <= 1 for h, c, w in expert.weights):
+        raise ValueError("weights of heads must name heads and classes, and be in (0, 1]")
+    return expert
 
 
 def _texts(value: object, what: str) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def answer_records(saved: SavedSelection, part: Part, top: int = TOP, truth: boo
     best = best_classes(part.confidence, top).tolist()
     told = part.confidence.round(DIGITS).tolist()
     disorder = entropy(_scaled(part.confidence)).round(DIGITS).tolist()
-    spoke = [[saved.models[m].name for m in row if m >= 0] for row in saved.members.tolist()]
+    spoke = _voices(saved)
     records = []
     for n, name in enumerate(part.names):
         few = [{"class": saved.classes[c], "confidence": told[n][c]} for c in best[n]]
@@ -52,6 +52,14 @@ def answer_records(saved: SavedSelection, part: Part, top: int = TOP, truth: boo
             record["truth"] = saved.classes[part.truth[n]] if part.truth[n] >= 0 else None
         records.append(record)
     return records
+
+
+def _voices(saved: SavedSelection) -> list[list[str]]:
+    """Return who answers for each class: experts where there are any, else models."""
+    spoke = [[saved.models[m].name for m in row if m >= 0] for row in saved.members.tolist()]
+    for c in np.flatnonzero(saved.served).tolist():
+        spoke[c] = [saved.experts[m].name for m in saved.expert_members[c].tolist() if m >= 0]
+    return spoke
 
 
 def _scaled(confidence: Any) -> Any:

@@ -73,9 +73,9 @@ def select_models(
     options = Options(k, alpha, nodes_per_class, matching, estimator, max_models)
     own = {plain_name(name): few for name, few in captions.items()} if captions else None
     texts = class_texts([plain_name(name) for name in names], own, template, domain, task)
-    index, encoder = open_index(hub), encoder or _index_encoder(hub)
+    index, encoder = open_index(hub), encoder or index_encoder(hub)
     check_encoder(hub, encoder)
-    queries, wanted = _embed(encoder, texts, domain)
+    queries, wanted = embed_task(encoder, texts, domain)
     match = match_classes(hub, index, names, queries, options)
     chosen = selected_nodes(match.transfer)
     candidates, left_out = _candidates(hub, chosen, barred or {})
@@ -117,12 +117,13 @@ def select_models(
     )
 
 
-def _index_encoder(hub: Hub) -> Encoder:
+def index_encoder(hub: Hub) -> Encoder:
+    """Open the encoder that a hub's caption index was built with."""
     made = hub.manifest.index
     return sentence_encoder(made.encoder, cache=cache_folder()) if made else sentence_encoder(cache=cache_folder())
 
 
-def _embed(encoder: Encoder, texts: Sequence[Sequence[str]], domain: str | None) -> tuple[Float, Float | None]:
+def embed_task(encoder: Encoder, texts: Sequence[Sequence[str]], domain: str | None) -> tuple[Float, Float | None]:
     """Return the embeddings of the classes, shape (c, d), and of the user's words for the domain."""
     flat = [text for few in texts for text in few]
     vectors = encode_texts(encoder, [*flat, *([domain] if domain else [])])

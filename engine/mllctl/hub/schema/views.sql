@@ -78,3 +78,41 @@ SELECT m.name AS model, c.synset AS node,
  GROUP BY m.name, c.synset, c.node
 HAVING sum(bit_count(s.labelled & b.live)) > 0
  ORDER BY m.name, c.synset;
+
+-- Experts. Logits are log-probabilities: an expert's own logits but for a constant an image, which no softmax sees.
+CREATE VIEW expert_card AS
+SELECT e.name AS expert, e.kind, e.parameters, e.image_size, len(e.heads)::UINTEGER AS heads, e.preprocess,
+       e.libraries, e.fingerprint, e.source, coalesce(s.images, 0)::UINTEGER AS images
+  FROM expert_made e
+  LEFT JOIN (SELECT expert, sum(bit_count(shown)) AS images FROM expert_block GROUP BY expert) s USING (expert);
+
+CREATE VIEW expert_head AS
+SELECT expert, unnest(range(len(heads)))::UINTEGER AS head, unnest(heads) AS name
+  FROM (SELECT name AS expert, heads FROM expert_made);
+
+-- Eq 1: mean logit of each head over the images of a node.
+CREATE VIEW head_logit AS
+WITH answered AS (
+    SELECT e.name AS expert, b.node, bit_count(s.shown) AS images, unnest(range(len(s.total)))::UINTEGER AS head,
+           unnest(s.total) AS total
+      FROM expert_block s JOIN expert_made e USING (expert) JOIN block b USING (block)
+     WHERE s.shown <> 0
+)
+SELECT a.expert, n.synset AS node, a.head, h.name, sum(a.images)::BIGINT AS images,
+       sum(a.total) / sum(a.images)::BIGINT AS mean_logit
+  FROM answered a JOIN node n USING (node) JOIN expert_head h ON h.expert = a.expert AND h.head = a.head
+ GROUP BY a.expert, n.synset, a.head, h.name;
+
+-- Eq 2, the literal reading: SELECT * FROM expert_label(0.5). A node without images takes its children's mean, one
+-- without children that have images its own.
+CREATE MACRO expert_label(discount) AS TABLE
+WITH below AS (
+    SELECT p.synset AS node, l.expert, l.head, avg(l.mean_logit) AS mean_logit
+      FROM edge e JOIN node p ON p.node = e.parent JOIN node c ON c.node = e.child JOIN head_logit l ON l.node = c.synset
+     GROUP BY p.synset, l.expert, l.head
+)
+SELECT coalesce(o.expert, b.expert) AS expert, coalesce(o.node, b.node) AS node, coalesce(o.head, b.head) AS head,
+       CASE WHEN o.head IS NULL THEN b.mean_logit
+            WHEN b.head IS NULL THEN o.mean_logit
+            ELSE discount * o.mean_logit + (1 - discount) * b.mean_logit END AS logit
+  FROM head_logit o FULL JOIN below b ON b.expert = o.expert AND b.node = o.node AND b.head = o.head;

@@ -1,0 +1,231 @@
+"""Show an expert the sample images of a hub, and keep what its heads answered: the Semantic DAG label (Eq 1).
+
+    images.feeding ── expert.log_probability ── float16 ── sums by block ── commit
+
+Log-probabilities are an expert's logits but for a constant an image, which no softmax over heads sees. They are kept,
+so an image that comes or goes costs its block; a new node costs its images, and what it inherits (Eq 2) is worked out
+when it is asked for.
+"""
+
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mllctl.backends.protocol import Expert, ExpertCard
+from mllctl.errors import HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable
+from mllctl.hub import Features, Hub, LabelInput, StoredExpert
+from mllctl.hub.experts import write_expert
+from mllctl.hub.features import Float16
+from mllctl.hub.records import Masks, Ordinals, find
+from mllctl.hub.writing import EXPERT, HubChange, change_hub
+from mllctl.images.feeding import WORKERS
+from mllctl.label.showing import BATCH, LabelReport, label_input
+from mllctl.label.staging import WRITER_WAIT, Progress, hold, put_card, show_images, staged, staging_of
+
+BLOCKS_AT_ONCE = 256
+
+Before = tuple[Ordinals, Masks]
+
+
+def label_expert(
+    path: Path,
+    expert: Expert,
+    progress: Progress | None = None,
+    batch: int = BATCH,
+    *,
+    workers: int = WORKERS,
+) -> LabelReport:
+    """Label `expert` on the hub at `path`, adding it to the hub if it is new, and commit.
+
+    What it was shown before it is not shown again; where nothing is new nothing is committed.
+
+    Args:
+        path: the hub's folder.
+        expert: anything that keeps the protocol.
+        progress: called before the first batch and after each.
+        batch: images handed to the expert at once.
+        workers: threads that decode images ahead.
+
+    Raises:
+        StageMissing: if the hub has no images, or nodes that `graph build` has not seen.
+        HubReadOnly: on the bundled demo hub.
+        SourceUnreadable: if not one image can be read.
+        InvalidTask: if the hub has another model of this name.
+        ModelNotLoadable: if what comes out is not numbers.
+    """
+    card = expert.card
+    with Hub.open(path) as hub:
+        given = label_input(hub)
+        check_expert(hub, card)
+    staging = staging_of(path, card)
+    staging.mkdir(parents=True, exist_ok=True)
+    with hold(staging, path):
+        put_card(staging, card)
+        known = _held(path, card, staging).held(given.images)
+        # In the order of blocks, whatever their nodes: a batch decides the last bits of an answer.
+        todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not known[row]]
+        skipped = show_images(_seeing(expert), batch, given, todo, staging, progress, workers)
+        if todo and len(skipped) == len(todo) and not known.any():
+            raise SourceUnreadable(skipped[0].path, f"{skipped[0].reason}; no image of the hub can be read")
+        changed = _commit(path, card, staging)
+        shutil.rmtree(staging)
+    return LabelReport(card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), None, changed=changed)
+
+
+def check_expert(hub: Hub, card: ExpertCard) -> None:
+    """Refuse an expert that would take the name of another model.
+
+    Raises:
+        InvalidTask: if the hub has a vision-language model, or an expert from elsewhere, of this name.
+    """
+    others = {model.card.name: model.card.source for model in hub.models()}
+    others |= {one.card.name: one.card.source for one in hub.experts() if one.card.fingerprint != card.fingerprint}
+    source = others.get(card.name, card.source)
+    if source != card.source:
+        cure = f"rename the file or folder, or first `mllctl model remove {card.name}`"
+        raise InvalidTask(f"the hub has another model of the name {card.name}, from {source}; {cure}")
+
+
+def follow_removal(change: HubChange, hub: Hub, given: LabelInput) -> None:
+    """Take images that are no longer in `given` out of the sums of all experts.
+
+    An expert whose label was imported without its answers keeps them: what it showed remains true.
+    """
+    for stored in hub.experts():
+        images, _ = hub.features(stored.expert)
+        file = hub.path / "staging" / EXPERT
+        if len(images.ordinals) and _write_part(file, stored.card, given, images, hub.shown_images(stored.expert)):
+            change.put_expert(stored.expert, file, whole=False)
+
+
+def compact_experts(path: Path, names: Collection[str] | None = None) -> list[str]:
+    """Make labels of experts that consist of several parts again, as one part, from the answers in the hub.
+
+    Args:
+        path: the hub's folder.
+        names: experts; all with more than one part when None.
+
+    Returns:
+        The experts whose label was made again.
+
+    Raises:
+        HubReadOnly, HubBusy: as their names say.
+    """
+    with Hub.open(path) as hub:
+        if hub.manifest.read_only:
+            raise HubReadOnly(path)
+        chosen = [one for one in hub.experts() if _is_chosen(hub, one, names)]
+    for stored in chosen:
+        with change_hub(path, f"hub compact {stored.card.name}", WRITER_WAIT) as change, Hub.open(path) as hub:
+            given, (images, _) = hub.label_input(), hub.features(stored.expert)
+            seen = given.take(images.held(given.images))
+            file = path / "staging" / EXPERT
+            _write_part(file, stored.card, given, images, _nothing())
+            change.put_expert(stored.expert, file, whole=True)
+            change.put_features(stored.expert, "image", images.parts(seen.images), whole=True)
+    return [stored.card.name for stored in chosen]
+
+
+def _is_chosen(hub: Hub, stored: StoredExpert, names: Collection[str] | None) -> bool:
+    if names is not None:
+        return stored.card.name in names
+    return len(hub.expert_files(stored.expert)) > 1
+
+
+def _seeing(expert: Expert) -> Callable[[Sequence[Image.Image]], Float16]:
+    def see(images: Sequence[Image.Image]) -> Float16:
+        answers = expert.log_probability(images).astype(np.float16)
+        if not np.isfinite(answers).all():
+            raise ModelNotLoadable(expert.card.name, "it gives answers that are not numbers; its weights are damaged")
+        return answers
+
+    return see
+
+
+def _commit(path: Path, card: ExpertCard, staging: Path) -> bool:
+    """Commit what waits in `staging`; say whether anything was new, the card included."""
+    with Hub.open(path) as hub:
+        known = _known(hub, card)
+        given, images = hub.label_input(), _joined(hub, known, staging)
+        before = hub.shown_images(known.expert) if known else _nothing()
+        if known and known.card == card and not any(_changed(given, images, before)[1].tolist()):
+            return False
+    with change_hub(path, f"label {card.name}", WRITER_WAIT) as change, Hub.open(path) as hub:
+        known = _known(hub, card)
+        given, images = hub.label_input(), _joined(hub, known, staging)
+        before = hub.shown_images(known.expert) if known else _nothing()
+        for other in hub.experts():
+            if other.card.name == card.name and known is None:
+                change.remove_expert(other.expert)
+        stored = hub.features(known.expert)[0] if known else Features([])
+        fresh = given.images[~stored.held(given.images) & images.held(given.images)]
+        _write_part(staging / EXPERT, card, given, images, before)
+        ordinal = change.put_expert(known.expert if known else None, staging / EXPERT, whole=known is None)
+        if len(fresh):
+            change.put_features(ordinal, "image", images.parts(fresh))
+    return True
+
+
+def _known(hub: Hub, card: ExpertCard) -> StoredExpert | None:
+    """Return this very expert as the hub has it."""
+    return next((one for one in hub.experts() if one.card.identity == card.identity), None)
+
+
+def _held(path: Path, card: ExpertCard, staging: Path) -> Features:
+    with Hub.open(path) as hub:
+        return _joined(hub, _known(hub, card), staging)
+
+
+def _joined(hub: Hub, known: StoredExpert | None, staging: Path) -> Features:
+    """Return what an expert has answered, in the hub or in `staging`."""
+    stored = hub.features(known.expert)[0] if known else Features([])
+    return Features.joined(stored, staged(staging, "image"))
+
+
+def _nothing() -> Before:
+    return np.zeros(0, np.uint32), np.zeros(0, np.uint64)
+
+
+# -- sums ---------------------------------------------------------------------------------------------
+
+
+def _write_part(file: Path, card: ExpertCard, given: LabelInput, images: Features, before: Before) -> bool:
+    """Write the card and the blocks whose images are no longer those of the label; say whether there are any."""
+    blocks, shown = _changed(given, images, before)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_expert(file, card, _sums(given, images, blocks, shown, len(card.heads)))
+    return len(blocks) > 0
+
+
+def _changed(given: LabelInput, images: Features, before: Before) -> tuple[Ordinals, Masks]:
+    """Return the blocks that are not summed up as they should be, ascending, and which images should be in each."""
+    seen = given.take(images.held(given.images))
+    blocks = np.union1d(seen.block, before[0])
+    now, earlier = np.zeros(len(blocks), np.uint64), np.zeros(len(blocks), np.uint64)
+    place = np.searchsorted(blocks, seen.block)
+    np.bitwise_or.at(now, place, np.uint64(1) << seen.bit.astype(np.uint64))
+    at, there = find(before[0], blocks)
+    earlier[there] = before[1][at]
+    changed = now != earlier
+    return blocks[changed].astype(np.uint32), now[changed]
+
+
+def _sums(
+    given: LabelInput, images: Features, blocks: Ordinals, shown: Masks, heads: int
+) -> Iterator[tuple[Ordinals, Masks, NDArray[np.float64]]]:
+    """Yield blocks with the sums of what the expert answered on their images, a few hundred at a time."""
+    seen = given.take(images.held(given.images) & np.isin(given.block, blocks))
+    for start in range(0, len(blocks), BLOCKS_AT_ONCE):
+        few = slice(start, start + BLOCKS_AT_ONCE)
+        place, here = find(blocks[few], seen.block)
+        order = np.argsort(place, kind="stable")
+        answers = images.take(seen.images[here][order]).astype(np.float64)
+        filled, first = np.unique(place[order], return_index=True)
+        total = np.zeros((len(blocks[few]), heads))
+        if len(filled):
+            total[filled] = np.add.reduceat(answers, first)
+        yield blocks[few], shown[few], total

@@ -1,0 +1,110 @@
+"""Experts by the commands: added, labelled, selected, explained, asked, removed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fakes import FakeExpert, InterruptedExpert, paint_folder
+
+CLASSES = ("--class", "dog", "--class", "cat", "--class", "apple", "--class", "car")
+SOURCES = {
+    "fake/animals": FakeExpert("colours/animals", ("dog.n.01", "cat.n.01", "wolf.n.01"), sharpness=0.2),
+    "fake/things": FakeExpert("colours/things", ("apple.n.01", "car.n.01"), named=False, sharpness=0.2),
+    "fake/interrupted": InterruptedExpert("colours/interrupted", ("dog.n.01",)),
+}
+
+
+def open_fake(spec, device="cpu"):
+    expert = SOURCES[spec]
+    expert.card = replace(expert.card, source=f"expert:{spec}")
+    return expert
+
+
+@pytest.fixture(autouse=True)
+def fake_experts(monkeypatch):
+    monkeypatch.setattr("mllctl.backends.experts.open_expert", open_fake)
+
+
+@pytest.fixture
+def hub(run, labelled_copy):
+    path = labelled_copy
+    done = run("label", "expert:fake/animals", "expert:fake/things", "--hub", path)
+    assert done.code == 0, done.err
+    return path
+
+
+def test_experts_are_labelled_listed_shown_and_removed(run, hub):
+    again = run("label", "colours/animals", "--hub", hub)
+    assert "its label is complete already, 40 images answered by its heads" in again.out
+    listed = run("model", "list", "colours/*", "--hub", hub)
+    assert "colours/things" in listed.out
+    assert "heads" in listed.out
+    shown = run("model", "show", "colours/animals", "--hub", hub, "--json").json
+    assert (shown["heads"][0], shown["state"], shown["labelled"]) == ("dog.n.01", "complete", 40)
+    plans = run("label", "colours/animals", "--plan", "--hub", hub, "--json").json
+    assert (plans[0]["model"], plans[0]["to_show"], plans[0]["images"]) == ("colours/animals", 0, 40)
+    assert run("model", "remove", "colours/things", "--hub", hub).code == 0
+    assert "colours/things" not in run("model", "list", "--hub", hub).out
+    assert run("model", "show", "colours/things", "--hub", hub).code == 1
+
+
+def test_an_expert_may_be_added_and_labelled_later(run, labelled_copy):
+    added = run("model", "add", "expert:fake/things", "--hub", labelled_copy)
+    assert "3 heads" in added.out
+    assert "`mllctl label colours/things" in added.err
+    assert "none" in run("model", "list", "--hub", labelled_copy).out
+    assert run("label", "--all", "--hub", labelled_copy).code == 0
+    assert run("model", "show", "colours/things", "--hub", labelled_copy, "--json").json["state"] == "complete"
+
+
+def test_experts_are_selected_saved_asked_and_explained(run, hub, tmp_path):
+    done = run("select", "--experts", *CLASSES, "--hub", hub, "--save", "experts.json")
+    assert done.code == 0, done.err
+    assert "colours/animals" in done.out
+    assert "not needed" in done.out
+    saved = json.loads((tmp_path / "experts.json").read_text())
+    assert [expert["name"] for expert in saved["experts"]] == ["colours/animals", "colours/things"]
+    pictures = paint_folder(tmp_path / "pictures", [f"{name}.n.01" for name in CLASSES[1::2]], 2, seed=3)
+    asked = run("predict", pictures, "--selection", "experts.json", "--json")
+    assert asked.code == 0, asked.err
+    told = {row["path"].split("/")[-2].split(".")[0]: row for row in asked.json["predictions"]}
+    assert {shown: row["class"] for shown, row in told.items()} == {name: name for name in CLASSES[1::2]}
+    assert told["car"]["models"] == ["colours/things"]
+    measured = run("predict", pictures, "--selection", "experts.json", "--truth", "folder")
+    assert "top-1 %" in measured.out
+    assert run("export", "heads", "--selection", "experts.json").code == 2
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES[1::2]))
+    why = run("explain", "dog", "--experts", "--classes", "classes.txt", "--hub", hub)
+    assert why.code == 0, why.err
+    assert "colours/animals is number 1 for 'dog' and answers for it" in why.out
+    assert "dog.n.01" in why.out
+
+
+def test_an_interrupted_label_of_an_expert_goes_on(run, labelled_copy):
+    cut_off = run("label", "expert:fake/interrupted", "--batch", "16", "--hub", labelled_copy)
+    assert cut_off.code == 130
+    SOURCES["fake/interrupted"].left = 9
+    assert run("label", "expert:fake/interrupted", "--batch", "16", "--hub", labelled_copy).code == 0
+
+
+def test_experts_stay_behind_when_labels_are_exported(run, hub):
+    exported = run("hub", "export", "--labels", "labels.tar", "--hub", hub)
+    assert exported.code == 0, exported.err
+    assert "bundles carry no experts: 2 stay behind" in exported.err
+    assert run("hub", "import", "labels.tar", "--hub", "new").code == 0
+    assert "colours" not in run("model", "list", "--hub", "new").out
+
+
+def test_options_that_are_about_models_do_not_go_with_experts(run, hub):
+    refused = run("select", "--experts", *CLASSES, "--hub", hub, "--max-models", "2")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "leave them out, or --experts" in refused.err
+
+
+def test_a_hub_without_experts_says_what_to_type(run, hubs):
+    refused = run("select", "--experts", *CLASSES, "--hub", hubs.labelled)
+    assert refused.code == 1
+    assert "`mllctl label expert:demo/animal`" in refused.err
+    sealed = run("select", "--experts", *CLASSES, "--hub", hubs.sealed)
+    assert "`mllctl demo build DIR`" in sealed.err
