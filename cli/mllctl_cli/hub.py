@@ -69,15 +69,17 @@ def build(
 ) -> None:
     """Build the demo hub from shipped images and heads.
 
-    Every demo model is shown every graph image with its real towers: a few minutes on two cores. The labels are then
-    compared with those of the bundled demo hub. Interrupted, the same command goes on where it stopped.
+    Every demo model and expert is shown every graph image with its real towers: a few minutes on two cores. The labels
+    of models are then compared with those of the bundled demo hub. Interrupted, the same command goes on where it
+    stopped.
 
     Example: mllctl demo build ./demo-hub
     """
-    from mllctl.demo import build_demo, compare_labels
+    from mllctl.demo import build_demo, compare_labels, demo_expert_sources
 
     with render.progress() as progress:
-        build_demo(path, open_encoder(DEFAULT_ENCODER), render.say, progress)
+        encoder = open_encoder(DEFAULT_ENCODER)
+        build_demo(path, encoder, render.say, progress, None, demo_expert_sources())
     with mllctl.Hub.open(path) as built, mllctl.Hub.open(bundled_hub()) as bundled:
         differences = compare_labels(built, bundled)
     if json:

@@ -16,8 +16,10 @@ import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 import mllctl_data
-from mllctl.backends import load_model
+from mllctl.backends import load_expert, load_model
 from mllctl.backends.demo import demo_models
+from mllctl.backends.experts import PREFIX
+from mllctl.backends.packaged import by_tower, demo_experts
 from mllctl.backends.protocol import Encoder
 from mllctl.errors import HubExists
 from mllctl.evaluate import Task, read_tasks
@@ -26,7 +28,7 @@ from mllctl.hub import Hub
 from mllctl.hub.writing import change_hub
 from mllctl.images import SHIPPED, Domain, SampleImage
 from mllctl.index import build_index
-from mllctl.label import label_model
+from mllctl.label import label_experts, label_model
 from mllctl.wordnet import wordnet
 
 PACK = f"{SHIPPED}demo/images.parquet"
@@ -71,12 +73,24 @@ def demo_images(split: str) -> list[SampleImage]:
     return images
 
 
+def demo_expert_sources() -> list[str]:
+    """Return the experts that every installation has: those trained for the demo, and one with ImageNet's heads."""
+    return [f"{PREFIX}demo/{one.name}" for one in demo_experts()] + [f"{PREFIX}package/efficientnet-lite0"]
+
+
 def demo_tasks() -> list[Task]:
     """Return the tasks that the committed rule makes of the `task` images."""
     return read_tasks(mllctl_data.path("demo", "tasks.json"), PACK)
 
 
-def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress, names: Sequence[str] | None = None) -> None:
+def build_demo(
+    path: Path,
+    encoder: Encoder,
+    say: Say,
+    progress: Progress,
+    names: Sequence[str] | None = None,
+    experts: Sequence[str] = (),
+) -> None:
     """Make the demo hub at `path`, or finish one whose making was cut off.
 
     Args:
@@ -85,6 +99,7 @@ def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress, names
         say: called with a line at each step.
         progress: called after each batch of images.
         names: the demo models to label; all when None.
+        experts: sources of the experts to label.
 
     Raises:
         HubExists: if the folder holds something else.
@@ -109,6 +124,11 @@ def build_demo(path: Path, encoder: Encoder, say: Say, progress: Progress, names
         model = load_model(f"demo:{name}")
         label = label_model(path, model, partial(progress, name))
         say(f"{name}: {label.hits} of {label.images} images go to their own node")
+    for few in by_tower(_unlabelled_experts(path, experts)):
+        name = few[0] if len(few) == 1 else f"{len(few)} experts"
+        answered = label_experts(path, [load_expert(source) for source in few], partial(progress, name))
+        for one in answered:
+            say(f"{one.model}: {one.labelled} images answered by its heads")
 
 
 def _refuse_other(path: Path) -> None:
@@ -141,6 +161,12 @@ def _differing_bits(
         full[np.searchsorted(places, place)] = mask
         spread.append(full)
     return int(np.bitwise_count(spread[0] ^ spread[1]).sum())
+
+
+def _unlabelled_experts(path: Path, sources: Sequence[str]) -> list[str]:
+    with Hub.open(path) as hub:
+        complete = {expert.card.source for expert in hub.experts() if expert.state == "complete"}
+    return [source for source in sources if source not in complete]
 
 
 def _unlabelled(path: Path, names: Sequence[str]) -> list[str]:

@@ -11,8 +11,8 @@ A label is a pure function of the embeddings. What a model has seen it is never 
 is added to, not made again: each change of the hub costs what it changes.
 """
 
-from mllctl.label.experts import label_expert
+from mllctl.label.experts import label_expert, label_experts
 from mllctl.label.following import compact_labels, remove_images
 from mllctl.label.showing import LabelReport, label_model
 
-__all__ = ["LabelReport", "compact_labels", "label_expert", "label_model", "remove_images"]
+__all__ = ["LabelReport", "compact_labels", "label_expert", "label_experts", "label_model", "remove_images"]

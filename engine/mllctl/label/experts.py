@@ -1,4 +1,4 @@
-"""Show an expert the sample images of a hub, and keep what its heads answered: the Semantic DAG label (Eq 1).
+"""Show experts the sample images of a hub, and keep what their heads answered: the Semantic DAG label (Eq 1).
 
     images.feeding ── expert.log_probability ── float16 ── sums by block ── commit
 
@@ -8,7 +8,8 @@ when it is asked for.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,19 @@ from mllctl.hub.experts import write_expert
 from mllctl.hub.features import Float16
 from mllctl.hub.records import Masks, Ordinals, find
 from mllctl.hub.writing import EXPERT, HubChange, change_hub
+from mllctl.images import Skipped
 from mllctl.images.feeding import WORKERS
 from mllctl.label.showing import BATCH, LabelReport, label_input
-from mllctl.label.staging import WRITER_WAIT, Progress, hold, put_card, show_images, staged, staging_of
+from mllctl.label.staging import (
+    WRITER_WAIT,
+    Progress,
+    Viewer,
+    hold,
+    put_card,
+    show_images,
+    staged,
+    staging_of,
+)
 
 BLOCKS_AT_ONCE = 256
 
@@ -39,41 +50,71 @@ def label_expert(
     *,
     workers: int = WORKERS,
 ) -> LabelReport:
-    """Label `expert` on the hub at `path`, adding it to the hub if it is new, and commit.
+    """Label `expert` on the hub at `path`: `label_experts` with one."""
+    return label_experts(path, [expert], progress, batch, workers=workers)[0]
 
-    What it was shown before it is not shown again; where nothing is new nothing is committed.
+
+def label_experts(
+    path: Path,
+    experts: Sequence[Expert],
+    progress: Progress | None = None,
+    batch: int = BATCH,
+    *,
+    workers: int = WORKERS,
+) -> list[LabelReport]:
+    """Label experts on the hub at `path` in one pass over the images, adding those that are new, and commit each.
+
+    What an expert was shown before it is not shown again; where nothing is new nothing is committed.
 
     Args:
         path: the hub's folder.
-        expert: anything that keeps the protocol.
+        experts: anything that keeps the protocol, of different weights.
         progress: called before the first batch and after each.
-        batch: images handed to the expert at once.
+        batch: images handed to an expert at once.
         workers: threads that decode images ahead.
 
     Raises:
         StageMissing: if the hub has no images, or nodes that `graph build` has not seen.
         HubReadOnly: on the bundled demo hub.
         SourceUnreadable: if not one image can be read.
-        InvalidTask: if the hub has another model of this name.
+        InvalidTask: if the hub has another model of such a name.
         ModelNotLoadable: if what comes out is not numbers.
     """
-    card = expert.card
     with Hub.open(path) as hub:
         given = label_input(hub)
-        check_expert(hub, card)
-    staging = staging_of(path, card)
+        for expert in experts:
+            check_expert(hub, expert.card)
+    # In the order of blocks, whatever their nodes: a batch decides the last bits of an answer.
+    order = np.lexsort((given.bit, given.block))
+    with ExitStack() as held:
+        viewers = [_viewer(held, path, expert, given, order) for expert in experts]
+        todo = order[np.isin(order, np.concatenate([viewer.todo for viewer in viewers]))].tolist()
+        skipped = show_images(viewers, batch, given, todo, progress, workers)
+        return [
+            _report(path, expert.card, viewer, given, skipped) for expert, viewer in zip(experts, viewers, strict=True)
+        ]
+
+
+def _viewer(held: ExitStack, path: Path, expert: Expert, given: LabelInput, order: NDArray[np.int64]) -> Viewer:
+    """Take hold of an expert's staging, and find the images that it has not answered."""
+    staging = staging_of(path, expert.card)
     staging.mkdir(parents=True, exist_ok=True)
-    with hold(staging, path):
-        put_card(staging, card)
-        known = _held(path, card, staging).held(given.images)
-        # In the order of blocks, whatever their nodes: a batch decides the last bits of an answer.
-        todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not known[row]]
-        skipped = show_images(_seeing(expert), batch, given, todo, staging, progress, workers)
-        if todo and len(skipped) == len(todo) and not known.any():
-            raise SourceUnreadable(skipped[0].path, f"{skipped[0].reason}; no image of the hub can be read")
-        changed = _commit(path, card, staging)
-        shutil.rmtree(staging)
-    return LabelReport(card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), None, changed=changed)
+    held.enter_context(hold(staging, path))
+    put_card(staging, expert.card)
+    known = _held(path, expert.card, staging).held(given.images)
+    return Viewer(_seeing(expert), staging, order[~known[order]])
+
+
+def _report(
+    path: Path, card: ExpertCard, viewer: Viewer, given: LabelInput, skipped: Mapping[int, Skipped]
+) -> LabelReport:
+    """Commit what an expert has answered."""
+    mine = tuple(skipped[row] for row in viewer.todo.tolist() if row in skipped)
+    if mine and len(mine) == len(given.images):
+        raise SourceUnreadable(mine[0].path, f"{mine[0].reason}; no image of the hub can be read")
+    changed = _commit(path, card, viewer.staging)
+    shutil.rmtree(viewer.staging)
+    return LabelReport(card.name, len(given.images), len(viewer.todo) - len(mine), mine, None, changed=changed)
 
 
 def check_expert(hub: Hub, card: ExpertCard) -> None:

@@ -30,6 +30,7 @@ from mllctl.label.growing import Label, write_part
 from mllctl.label.staging import (
     WRITER_WAIT,
     Progress,
+    Viewer,
     hold,
     in_parts,
     put_card,
@@ -148,21 +149,14 @@ def _show(
     # In the order of blocks, whatever their nodes: a batch decides the last bits of an embedding.
     todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not known[row]]
     unnamed = np.flatnonzero(~named).tolist()
-    skipped = show_images(
-        lambda images: _rounded(gently.card, gently.encode_images(images)),
-        gently.batch,
-        given,
-        todo,
-        staging,
-        progress,
-        workers,
-    )
+    viewer = Viewer(lambda images: _rounded(gently.card, gently.encode_images(images)), staging, np.array(todo, int))
+    skipped = tuple(show_images([viewer], gently.batch, given, todo, progress, workers).values())
     if todo and len(skipped) == len(todo) and not known.any():
         raise SourceUnreadable(skipped[0].path, f"{skipped[0].reason}; no image of the hub can be read")
     for few in in_parts(unnamed, gently.text_batch):
         vectors = _rounded(gently.card, gently.encode_texts([given.captions[n] for n in few]))
         put_down(staging, "caption", dict(zip(given.nodes[few].tolist(), vectors, strict=True)))
-    return LabelReport(gently.card.name, len(given.images), len(todo) - len(skipped), tuple(skipped), 0, changed=False)
+    return LabelReport(gently.card.name, len(given.images), len(todo) - len(skipped), skipped, 0, changed=False)
 
 
 def _commit(

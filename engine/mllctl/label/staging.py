@@ -6,21 +6,23 @@ Any kind of model: a vision-language model's embeddings of images and captions, 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from PIL import Image
 
 from mllctl.backends.protocol import ExpertCard, ModelCard
+from mllctl.backends.sharing import one_batch
 from mllctl.errors import HubBusy
 from mllctl.hub import Features, LabelInput
 from mllctl.hub.features import Float16, map_batches, write_features
 from mllctl.images import Skipped
-from mllctl.images.feeding import Picture, picture_batches
+from mllctl.images.feeding import picture_batches
 
 Item = TypeVar("Item")
 Progress = Callable[[int, int], None]  # (images done, images in all but for those that could not be read)
@@ -53,52 +55,74 @@ def put_card(staging: Path, card: ModelCard | ExpertCard) -> None:
     (staging / "unfinished").replace(staging / CARD)
 
 
+@dataclass(frozen=True)
+class Viewer:
+    """A model that is shown images.
+
+    Attributes:
+        see: what it makes of a batch of images, shape (i, d).
+        staging: where that is put down.
+        todo: rows of the images that it is to be shown.
+    """
+
+    see: See
+    staging: Path
+    todo: NDArray[np.int64]
+
+
 def show_images(
-    see: See,
+    viewers: Sequence[Viewer],
     batch: int,
     given: LabelInput,
-    todo: list[int],
-    staging: Path,
+    order: list[int],
     progress: Progress | None,
     workers: int,
-) -> list[Skipped]:
-    """Show a model images, put down what it makes of them, and return those that cannot be read.
+) -> dict[int, Skipped]:
+    """Show models images in one pass, put down what they make of them, and return those that cannot be read, by row.
+
+    What models have in common, such as a tower, is worked out once for an image (`backends.sharing`).
 
     Args:
-        see: what the model makes of a batch of images, shape (i, d).
+        viewers: the models, each with its own rows.
         batch: images at once.
         given: all images.
-        todo: rows of those that are to be shown.
-        staging: where it is put down.
+        order: rows of those that are to be shown to any, in the order in which they are.
         progress: called before the first batch and after each.
         workers: threads that decode ahead.
     """
-    skipped: list[Skipped] = []
-    fresh: dict[int, Float16] = {}
-    done, total = len(given.images) - len(todo), len(given.images)
-    if progress and todo:
+    skipped: dict[int, Skipped] = {}
+    fresh: list[dict[int, Float16]] = [{} for _ in viewers]
+    done, total = len(given.images) - len(order), len(given.images)
+    if progress and order:
         progress(done, total)
-    rows = list(in_parts(todo, batch))
-    with closing(picture_batches([given.uris[row] for row in todo], batch, workers)) as batches:
+    wanted = [set(viewer.todo.tolist()) for viewer in viewers]
+    rows = list(in_parts(order, batch))
+    with closing(picture_batches([given.uris[row] for row in order], batch, workers)) as batches:
         for number, (few, pictures) in enumerate(zip(rows, batches, strict=True), start=1):
-            seen = _see_some(see, given.images[few].tolist(), pictures, skipped)
-            fresh.update(seen)
-            done += len(seen)
+            readable: dict[int, Image.Image] = {}
+            for row, picture in zip(few, pictures, strict=True):
+                if isinstance(picture, Skipped):
+                    skipped[row] = picture
+                else:
+                    readable[row] = picture
+            with one_batch():
+                for viewer, mine, kept in zip(viewers, wanted, fresh, strict=True):
+                    kept.update(_see_some(viewer.see, given, {n: p for n, p in readable.items() if n in mine}))
+            done += len(readable)
             if progress:
                 progress(done, total - len(skipped))
             if number % BATCHES_PER_PART == 0 or number == len(rows):
-                put_down(staging, "image", fresh)
-                fresh = {}
+                for viewer, kept in zip(viewers, fresh, strict=True):
+                    put_down(viewer.staging, "image", kept)
+                    kept.clear()
     return skipped
 
 
-def _see_some(see: See, ordinals: list[int], pictures: Sequence[Picture], skipped: list[Skipped]) -> dict[int, Float16]:
-    """Return what the model makes of those that could be read, by ordinal."""
-    skipped += [picture for picture in pictures if isinstance(picture, Skipped)]
-    seen = {n: picture for n, picture in zip(ordinals, pictures, strict=True) if not isinstance(picture, Skipped)}
-    if not seen:
+def _see_some(see: See, given: LabelInput, pictures: dict[int, Image.Image]) -> dict[int, Float16]:
+    """Return what a model makes of pictures by row, by the images' ordinals."""
+    if not pictures:
         return {}
-    return dict(zip(seen, see(list(seen.values())), strict=True))
+    return dict(zip(given.images[list(pictures)].tolist(), see(list(pictures.values())), strict=True))
 
 
 def staged(staging: Path, kind: str) -> Features:
