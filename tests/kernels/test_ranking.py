@@ -8,6 +8,7 @@ from scipy import stats
 
 import oracles
 from mllctl.kernels.ranking import (
+    METRICS,
     best_first,
     kendall_tau,
     pearson,
@@ -102,6 +103,15 @@ def test_correlations_are_those_of_scipy_wherever_it_has_one(ranking):
         assert ours(one, other) == pytest.approx(theirs(one, other).statistic, abs=1e-12)
 
 
+@given(rankings(least=3))
+def test_tau_of_the_top_is_that_of_lovms_whole_ranks(ranking):
+    # Its released code hands scipy the mean ranks of the common models, cut to whole numbers: no tie is made or broken.
+    common = oracles.both_tops(*ranking, 5)
+    ranks = [stats.rankdata([-row[m] for m in common]).astype(int) for row in ranking]
+    if len(common) > 2 and all(len(set(row)) > 1 for row in ranks):
+        assert top_tau(*floats(*ranking)) == pytest.approx(stats.kendalltau(*ranks).statistic, abs=1e-12)
+
+
 def test_many_models_without_ties_are_as_scipy_has_them():
     random = np.random.default_rng(0)
     for models in (3, 49, 300):
@@ -189,10 +199,12 @@ def test_one_and_two_models_have_a_top_but_no_order_in_it():
 
 # -- what is refused ------------------------------------------------------------------------------------
 
-ALL = (truth_of_chosen, regret, top_recall, top_tau, *CORRELATIONS)
+
+def test_every_measure_has_a_name():
+    assert set(METRICS.values()) == {truth_of_chosen, regret, top_recall, top_tau, *CORRELATIONS}
 
 
-@pytest.mark.parametrize("of", ALL)
+@pytest.mark.parametrize("of", METRICS.values())
 @pytest.mark.parametrize(
     ("predicted", "truth", "message"),
     [

@@ -243,7 +243,10 @@ ROW = "model,task,metric,value\n"
         (f"{ROW}a/b,dtd,acc1,-0.1\n", "row 2, column 'value': -0.1 is not between 0 and 1, as a fraction is"),
         (f"{ROW}a/b,dtd,acc1,101\n", "row 2, column 'value': 101 is not between 0 and 100, as a percent is"),
         (f"{ROW}a/b,dtd,acc1,nan\n", "no value in it"),
-        (f"{ROW}a/b,dtd,acc1,0.5\na/b,vtab/dtd,acc1,0.6\n", "row 3, column 'value': another value of acc1 of a/b on "),
+        (
+            f"{ROW}a/b,dtd,acc1,0.5\na/b,dtd,acc1,0.6\n",
+            "row 3, column 'value': another value of acc1 of a/b on Describable Tex",
+        ),
         (
             "model,task,metric,value,unit\na/b,dtd,acc1,5,ppm\n",
             "row 2, column 'unit': 'ppm' is not fraction or percent",
@@ -288,6 +291,14 @@ def test_a_format_may_be_said_and_must_fit(write):
         read_results(write(OPEN_CLIP), format="openclip")
     with pytest.raises(ValueError, match="unit must be 'fraction' or 'percent', got '%'"):
         read_results(write(OPEN_CLIP), unit="%")
+
+
+def test_two_data_sets_of_one_file_are_never_given_one_name(write):
+    found = read_results(write(f"{ROW}a/b,dtd,acc1,0.5\na/b,vtab/dtd,acc1,0.6\na/b,mnist,acc1,0.7\n"))
+    assert [(r.dataset, r.value) for r in found.results] == [("dtd", 0.5), ("vtab/dtd", 0.6), ("MNIST", 0.7)]
+    assert "2 data sets keep their names, two of which mean the same: dtd, vtab/dtd" in found.notes
+    usual = read_results(write(f"{ROW}a/b,MNIST,acc1,0.5\na/b,mnist,acc1,0.6\n"))
+    assert [r.dataset for r in usual.results] == ["MNIST", "mnist"]
 
 
 def test_an_equal_result_twice_is_one_and_said(write):

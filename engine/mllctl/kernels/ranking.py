@@ -5,6 +5,9 @@ greater the better. Where one model must be chosen or a top be cut, equal values
 tasks and its interval are `bootstrap`'s, a comparison of two methods `paired`'s.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from mllctl.kernels.arrays import Float, Int
@@ -203,3 +206,18 @@ def _need_scores(**scores: Float) -> None:
             raise ValueError(f"{name} must be finite; leave models without a value out")
     if len({len(score) for score in scores.values()}) > 1:
         raise ValueError(f"{' and '.join(scores)} must be of the same models, got {[len(s) for s in scores.values()]}")
+
+
+# (predicted, truth) -> value, by the names of reports; R5 and tau are LOVM's.
+METRICS: Mapping[str, Callable[[Float, Float], float]] = MappingProxyType(
+    {
+        "top-1": truth_of_chosen,
+        "regret": regret,
+        "R5": top_recall,
+        "tau": top_tau,
+        "tau-b": kendall_tau,
+        "weighted tau": weighted_tau,
+        "Pearson": pearson,
+        "Spearman": spearman,
+    }
+)

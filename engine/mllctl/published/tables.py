@@ -68,10 +68,13 @@ def matrix(
     for kind, names in (("model", models), ("dataset", datasets)):
         if names is not None:
             left = _among(left, kind, names)
-    whose, how = _one(left, "source"), _one(left, "protocol")
+    whose, how = (_one(kind, {getattr(result, kind) for result in left}) for kind in ("source", "protocol"))
     rows = tuple(sorted({result.model for result in left}) if models is None else models)
     columns = tuple(sorted({result.dataset for result in left}) if datasets is None else datasets)
-    metrics = tuple(_one([r for r in left if r.dataset == name], "metric", f" of {name}") for name in columns)
+    measured: dict[str, set[str]] = {name: set() for name in columns}
+    for result in left:
+        measured[result.dataset].add(result.metric)
+    metrics = tuple(_one("metric", found, f" of {name}") for name, found in measured.items())
     at_row, at_column = ({name: n for n, name in enumerate(names)} for names in (rows, columns))
     value = np.full((len(rows), len(columns)), np.nan)
     for result in left:
@@ -123,12 +126,12 @@ def _among(results: list[Result], kind: str, names: Sequence[str]) -> list[Resul
         raise NotPublished(kind, unknown, near_names(unknown, sorted(known)))
     if twice := next((name for name in names if list(names).count(name) > 1), None):
         raise ValueError(f"{kind}s must be named once, got {twice!r} twice")
-    return [result for result in results if getattr(result, kind) in names]
+    wanted = set(names)
+    return [result for result in results if getattr(result, kind) in wanted]
 
 
-def _one(results: list[Result], kind: str, of: str = "") -> str:
+def _one(kind: str, found: set[str], of: str = "") -> str:
     """Return the only source, metric or protocol; empty if there are no results."""
-    found = sorted({str(getattr(result, kind)) for result in results})
     if len(found) > 1:
-        raise ResultsMixed(kind, found, of)
-    return found[0] if found else ""
+        raise ResultsMixed(kind, sorted(found), of)
+    return next(iter(found), "")

@@ -6,7 +6,7 @@ number between 0 and 1 stands beside them. Where one does, nobody can tell, and 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from mllctl.errors import SourceUnreadable
@@ -32,16 +32,27 @@ def read_results_of(path: str, cells: Sequence[Cell]) -> tuple[tuple[Result, ...
         raise SourceUnreadable(path, "no value in it; the format is perhaps another, name it with format=...")
     numbers = [_number(path, cell) for cell in present]
     units = _units(path, present, numbers)
+    called = _called(present)
     results = dict[tuple[str, ...], tuple[Cell, Result]]()
     again = 0
     for cell, number, unit in zip(present, numbers, units, strict=True):
-        result = _result(path, cell, number, unit)
+        result = _result(path, cell, number, unit, called)
         first = results.setdefault(result.key, (cell, result))
         if first[1].value != result.value:
             raise _refused(path, cell, f"another value of {_told(result)} is in row {first[0].row}; remove one")
         again += first[0] is not cell
     kept = tuple(result for _, result in results.values())
-    return kept, _notes(cells, present, kept, again)
+    return kept, _notes(cells, present, kept, called, again)
+
+
+def _called(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return what each data set of a file is called here.
+
+    Two of one file that would get the same name keep their own: they may be two versions, such as `dtd` and `vtab/dtd`.
+    """
+    usual = {cell.named: usual_dataset(cell.named) for cell in cells}
+    times = Counter(usual.values())
+    return {named: name if times[name] == 1 else named for named, name in usual.items()}
 
 
 def _number(path: str, cell: Cell) -> Decimal:
@@ -70,20 +81,22 @@ def _units(path: str, cells: Sequence[Cell], numbers: Sequence[Decimal]) -> list
     return [unit or "fraction" for unit in units]
 
 
-def _result(path: str, cell: Cell, number: Decimal, unit: Unit) -> Result:
+def _result(path: str, cell: Cell, number: Decimal, unit: Unit, called: Mapping[str, str]) -> Result:
     if not 0 <= number <= _MOST[unit]:
         raise _refused(path, cell, f"{cell.text} is not between 0 and {_MOST[unit]}, as a {unit} is")
     # Divided as decimals: 75.33 per cent is the float nearest to 0.7533.
     value = float(number / _MOST[unit])
-    return Result(cell.model, usual_dataset(cell.named), cell.metric, value, unit, cell.protocol, cell.source)
+    return Result(cell.model, called[cell.named], cell.metric, value, unit, cell.protocol, cell.source)
 
 
-def _notes(cells: Sequence[Cell], present: Sequence[Cell], results: Sequence[Result], again: int) -> list[str]:
+def _notes(
+    cells: Sequence[Cell], present: Sequence[Cell], results: Sequence[Result], called: Mapping[str, str], again: int
+) -> list[str]:
     percent = Counter(result.metric for result in results if result.unit == "percent")
     absent = Counter(cell.column for cell in cells) - Counter(cell.column for cell in present)
     zero = Counter(result.dataset for result in results if result.value == 0)
-    renamed = dict.fromkeys((cell.named, usual_dataset(cell.named)) for cell in present)
-    changed = [f"{was} is {is_}" for was, is_ in renamed if was != is_]
+    changed = [f"{was} is {is_}" for was, is_ in called.items() if was != is_]
+    own = [named for named, name in called.items() if name == named != usual_dataset(named)]
     unmapped = dict.fromkeys(result.model for result in results if "/" not in result.model)
     unstated = dict.fromkeys(result.dataset for result in results if result.metric == UNSTATED)
     said = (
@@ -91,6 +104,7 @@ def _notes(cells: Sequence[Cell], present: Sequence[Cell], results: Sequence[Res
         (absent, "{} cells are empty or NaN and absent: {}", _counts(absent)),
         (zero, "{} values are exactly 0 and kept, perhaps of runs that failed: {}", _counts(zero)),
         (changed, "{} data sets are called as open_clip calls them: {}", _few(changed)),
+        (own, "{} data sets keep their names, two of which mean the same: {}", _few(own)),
         (unmapped, "{} models are not named as in a hub, ARCH/TAG: {}", _few(unmapped)),
         (unstated, "{} data sets are of no known metric: {}", _few(unstated)),
     )
