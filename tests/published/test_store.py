@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mllctl.errors import SourceUnreadable
@@ -25,6 +25,7 @@ batches = st.lists(
 )
 
 
+@settings(max_examples=40)  # each makes a file
 @given(batches)
 def test_what_is_appended_is_there_once_in_the_order_it_came(tmp_path_factory, batches):
     path = tmp_path_factory.mktemp("store") / "results.duckdb"
@@ -76,7 +77,7 @@ def test_names_are_values_and_never_sql(tmp_path):
     path = tmp_path / "results.duckdb"
     name = "x'); DROP TABLE results; --"
     append_results(path, imported(result(name, name, source=name)))
-    assert stored_results(path, name) == [result(name, name, source=name)]
+    assert stored_results(str(path), name) == [result(name, name, source=name)]
 
 
 def test_a_first_import_that_was_killed_leaves_a_file_that_can_be_used(tmp_path):

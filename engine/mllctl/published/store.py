@@ -37,7 +37,7 @@ class StoredSource:
     notes: tuple[str, ...]
 
 
-def append_results(path: Path, imported: Imported) -> int:
+def append_results(path: Path | str, imported: Imported) -> int:
     """Add what was imported to a file of results, which is made if there is none; return how many were new.
 
     What is stored already, with the same value, is left as it is: to import a file again adds nothing.
@@ -71,7 +71,7 @@ def append_results(path: Path, imported: Imported) -> int:
         return len(db.execute(add_results, {"import": number}).fetchall())
 
 
-def stored_results(path: Path, source: str | None = None) -> list[Result]:
+def stored_results(path: Path | str, source: str | None = None) -> list[Result]:
     """Return all results, or those of one source, in the order of their import.
 
     Raises:
@@ -87,7 +87,7 @@ def stored_results(path: Path, source: str | None = None) -> list[Result]:
         return [Result(*row) for row in db.execute(query, {"source": source}).fetchall()]
 
 
-def stored_sources(path: Path) -> list[StoredSource]:
+def stored_sources(path: Path | str) -> list[StoredSource]:
     """Return what there is of each source, by name.
 
     Raises:
@@ -125,7 +125,7 @@ def _give(db: duckdb.DuckDBPyConnection, imported: Imported) -> None:
     db.execute(query, {"line": list(range(len(imported.results))), **columns})
 
 
-def _refuse_contradictions(db: duckdb.DuckDBPyConnection, path: Path, imported: Imported) -> None:
+def _refuse_contradictions(db: duckdb.DuckDBPyConnection, path: Path | str, imported: Imported) -> None:
     query = """
           SELECT given.metric, given.model, given.dataset, given.value, results.value, given.source
             FROM given JOIN results USING (model, dataset, metric, protocol, source)
@@ -139,9 +139,9 @@ def _refuse_contradictions(db: duckdb.DuckDBPyConnection, path: Path, imported: 
 
 
 @contextmanager
-def _opened(path: Path, write: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def _opened(path: Path | str, write: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a file of results; what is written is committed as a whole, or not at all."""
-    if not write and not path.exists():
+    if not write and not Path(path).exists():
         raise SourceUnreadable(path, "no such file of results; import some into it first")
     try:
         with duckdb.connect(str(path), read_only=not write) as db:
@@ -160,7 +160,7 @@ def _opened(path: Path, write: bool = False) -> Iterator[duckdb.DuckDBPyConnecti
         raise SourceUnreadable(path, "not a DuckDB file, or no place for one; name another") from error
 
 
-def _need_layout(db: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _need_layout(db: duckdb.DuckDBPyConnection, path: Path | str) -> None:
     try:
         found = db.execute("SELECT version FROM layout").fetchall()
     except duckdb.CatalogException as error:
