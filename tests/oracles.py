@@ -508,3 +508,78 @@ def best_heads(probability, truth, classes):
             losses.append(sum(inside) / max(len(inside), 1) + sum(outside) / max(len(outside), 1))
         best.append((losses.index(min(losses)), min(losses)))
     return best
+
+
+def ranked(score):
+    return sorted(range(len(score)), key=lambda m: (-score[m], m))
+
+
+def truth_of_chosen(predicted, truth):
+    return truth[ranked(predicted)[0]]
+
+
+def regret(predicted, truth):
+    return max(truth) - truth_of_chosen(predicted, truth)
+
+
+def both_tops(predicted, truth, top):
+    return [m for m in ranked(truth)[:top] if m in ranked(predicted)[:top]]
+
+
+def top_recall(predicted, truth, top):
+    return len(both_tops(predicted, truth, top)) / len(ranked(truth)[:top])
+
+
+def sign(number):
+    return (number > 0) - (number < 0)
+
+
+def tau(predicted, truth, weight):
+    """Kendall's tau by its pairs; None where it is not defined."""
+    agree = left = right = 0.0
+    for i, j in itertools.combinations(range(len(truth)), 2):
+        one, other = sign(predicted[i] - predicted[j]), sign(truth[i] - truth[j])
+        agree += weight(i, j) * one * other
+        left += weight(i, j) * one * one
+        right += weight(i, j) * other * other
+    return agree / math.sqrt(left * right) if left and right else None
+
+
+def kendall_tau(predicted, truth):
+    return tau(predicted, truth, lambda i, j: 1)
+
+
+def top_tau(predicted, truth, top):
+    common = both_tops(predicted, truth, top)
+    if len(common) <= 2:
+        return 0.0
+    return kendall_tau([predicted[m] for m in common], [truth[m] for m in common])
+
+
+def weighted_tau(predicted, truth):
+    found = []
+    for first, second in ((predicted, truth), (truth, predicted)):
+        order = sorted(range(len(truth)), key=lambda m: (-first[m], -second[m]))
+        found.append(tau(predicted, truth, lambda i, j, at=order: 1 / (1 + at.index(i)) + 1 / (1 + at.index(j))))
+    return sum(found) / 2 if None not in found else None
+
+
+def pearson(one, other):
+    if len(set(one)) < 2 or len(set(other)) < 2:
+        return None
+    a, b = ([x - math.fsum(row) / len(row) for x in row] for row in (one, other))
+    squares = math.fsum(x * x for x in a) * math.fsum(x * x for x in b)
+    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(squares)
+
+
+def mean_ranks(row):
+    return [sum(other < x for other in row) + (sum(other == x for other in row) + 1) / 2 for x in row]
+
+
+def sign_flip(difference):
+    """Share of all choices of signs with which the sum is as far from 0; differences are fractions."""
+    seen = abs(sum(difference))
+    choices = list(itertools.product((-1, 1), repeat=len(difference)))
+    return sum(abs(sum(s * d for s, d in zip(signs, difference, strict=True))) >= seen for signs in choices) / len(
+        choices
+    )

@@ -10,6 +10,8 @@
     │   ├── HubTooNew
     │   └── HubTooOld
     ├── NotInHub                a model, domain or synset the hub does not hold
+    ├── NotPublished            a model, data set or source that imported results do not have
+    ├── ResultsMixed            results of several sources, which are never pooled
     ├── StageMissing            a stage before this one has not been run, or is older than its input
     ├── SourceUnreadable        a folder, manifest or class file that cannot be used at all
     ├── ModelNotLoadable
@@ -113,6 +115,26 @@ class NotInHub(MllctlError):
         super().__init__(f"no {kind} {name!r} in this hub{nearest and '; ' + nearest}")
         self.kind = kind
         self.name = name
+
+
+class NotPublished(MllctlError):
+    """A model, data set, source, metric or protocol was named that imported results do not have."""
+
+    def __init__(self, kind: str, name: str, close: Sequence[str] = ()) -> None:
+        nearest = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        super().__init__(f"no {kind} {name!r} in these results{nearest}")
+        self.kind = kind
+        self.name = name
+
+
+class ResultsMixed(MllctlError):
+    """One table was asked of results of several sources, metrics or protocols; they are never pooled."""
+
+    def __init__(self, kind: str, found: Sequence[str], of: str = "") -> None:
+        names = ", ".join(map(repr, found))
+        super().__init__(f"results{of} are of {len(found)} {kind}s: {names}; name one with {kind}={found[0]!r}")
+        self.kind = kind
+        self.found = tuple(found)
 
 
 class StageMissing(MllctlError):

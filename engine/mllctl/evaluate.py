@@ -32,6 +32,7 @@ from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
 from mllctl.images import open_image, read_bytes
 from mllctl.kernels.arrays import Float, Int
+from mllctl.kernels.bootstrap import central_interval, resample_mean
 from mllctl.kernels.ensemble import Weighting, ensemble_confidence, softmax
 from mllctl.select import Selection, select_models
 from mllctl.senses import plain_name
@@ -131,10 +132,8 @@ class Evaluation:
     def interval(self, method: str, of: str | None = None, mass: float = 0.9, seed: int = 0) -> tuple[float, float]:
         """Return the ends of a bootstrap interval over tasks: of a mean top-1, or of its ratio to that of `of`."""
         top1 = np.array([[result.top1[method], result.top1[of] if of else 1.0] for result in self.results])
-        random = np.random.default_rng(seed)
-        drawn = top1[random.integers(0, len(top1), (RESAMPLES, len(top1)))].mean(axis=1)
-        low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - mass) / 2, (1 + mass) / 2])
-        return float(low), float(high)
+        drawn = resample_mean(top1, RESAMPLES, np.random.default_rng(seed))
+        return central_interval(drawn[:, 0] / drawn[:, 1], mass)
 
     @property
     def reported(self) -> "Evaluation":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mllctl.kernels.bootstrap import bootstrap_means
+from mllctl.kernels.bootstrap import bootstrap_means, central_interval, resample_mean
 
 DRAWS = 4000
 
@@ -53,3 +53,40 @@ def test_the_same_seed_gives_the_same_draws():
     one = drawn([[1, 0, 1]], [0, 0, 1], [0.5, 0.5], seed=3)
     assert (one == drawn([[1, 0, 1]], [0, 0, 1], [0.5, 0.5], seed=3)).all()
     assert not np.allclose(one, drawn([[1, 0, 1]], [0, 0, 1], [0.5, 0.5], seed=4))
+
+
+# -- over tasks -----------------------------------------------------------------------------------------
+
+
+def test_means_of_resampled_tasks_are_means_of_tasks():
+    drawn = resample_mean(np.array([0.0, 1.0]), 3000, np.random.default_rng(0))
+    assert set(drawn) == {0.0, 0.5, 1.0}
+    # Two of two tasks, each at even odds.
+    assert (drawn == 0.5).mean() == pytest.approx(1 / 2, abs=0.05)
+
+
+def test_columns_are_resampled_alike():
+    values = np.random.default_rng(1).random((7, 1))
+    drawn = resample_mean(np.hstack([values, values + 1]), 50, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn[:, 1] - drawn[:, 0], 1)
+    np.testing.assert_allclose(drawn[:, 0], resample_mean(values[:, 0], 50, np.random.default_rng(0)))
+
+
+def test_an_interval_has_its_mass_between_its_ends():
+    assert central_interval(np.arange(101.0), 0.9) == pytest.approx((5, 95))
+    assert central_interval(np.full(3, 0.25)) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: resample_mean(np.zeros(0), 1, np.random.default_rng(0)), "with at least one, got"),
+        (lambda: resample_mean(np.array([np.nan]), 1, np.random.default_rng(0)), "must be finite"),
+        (lambda: resample_mean(np.ones(2), 0, np.random.default_rng(0)), "draws must be at least 1, got 0"),
+        (lambda: central_interval(np.zeros(0)), "with at least one, got"),
+        (lambda: central_interval(np.ones(2), 1.0), r"mass must be in \(0, 1\), got 1\.0"),
+    ],
+)
+def test_what_cannot_be_resampled_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

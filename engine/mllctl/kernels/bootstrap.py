@@ -1,4 +1,4 @@
-"""How often one model would be ahead of another if the evidence had come out a little differently."""
+"""How far results would move if the evidence, or the tasks, had come out a little differently."""
 
 import numpy as np
 
@@ -62,3 +62,47 @@ def bootstrap_means(
             moved[:, seen] += own[m] * (again - ratio[m])
             means[start : start + few, m] = (parts * moved).sum(axis=1) / parts.sum(axis=1)
     return means
+
+
+def resample_mean(values: Float, draws: int, random: np.random.Generator) -> Float:
+    """Draw as many tasks as there are, with replacement, again and again, and take the mean of each draw.
+
+    All columns are drawn alike, so that differences and ratios of methods keep their pairs. Source: Efron, Bootstrap
+    methods: another look at the jackknife (1979).
+
+    Args:
+        values: of each task, shape (t,) or (t, methods).
+        draws: how many.
+        random: where the tasks come from.
+
+    Returns:
+        shape (draws,) or (draws, methods).
+
+    Raises:
+        ValueError: if there is no task, a value is not finite, or `draws` < 1.
+    """
+    if values.ndim not in (1, 2) or len(values) == 0:
+        raise ValueError(f"values must have shape (tasks,) or (tasks, methods) with at least one, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("values must be finite; leave tasks without a value out")
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    return np.asarray(values[random.integers(0, len(values), (draws, len(values)))].mean(axis=1))
+
+
+def central_interval(drawn: Float, mass: float = 0.9) -> tuple[float, float]:
+    """Return the ends of what lies in the middle of some draws: the percentile interval.
+
+    Args:
+        drawn: shape (draws,), at least one.
+        mass: how much of them lies between, in (0, 1).
+
+    Raises:
+        ValueError: if there is no draw, or `mass` is outside (0, 1).
+    """
+    if drawn.ndim != 1 or len(drawn) == 0:
+        raise ValueError(f"drawn must have shape (draws,) with at least one, got {drawn.shape}")
+    if not 0 < mass < 1:
+        raise ValueError(f"mass must be in (0, 1), got {mass}")
+    low, high = np.quantile(drawn, [(1 - mass) / 2, (1 + mass) / 2])
+    return float(low), float(high)
