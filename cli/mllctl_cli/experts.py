@@ -65,7 +65,7 @@ def print_experts(experts: ExpertSelection, general: Selection) -> None:
     listed = ", ".join(used) if len(used) <= NAMES_SHOWN else f"{len(used)} experts"
     served = f"{int(experts.served.sum())} of {len(experts.classes)} classes"
     name = general.names[general.single]
-    rest = "not needed" if experts.served.all() else f"{name} answers for the others"
+    rest = f"{name} shares in the answers" + ("" if experts.served.all() else ", and gives all for other classes")
     render.print_facts({"experts": f"{listed or 'none'}, for {served}", "general model": rest})
 
 

@@ -11,7 +11,7 @@ import typer
 import mllctl
 from mllctl.captions import PROMPT, TEMPLATE, class_prompts, class_texts, read_captions, without_captions
 from mllctl.errors import InvalidTask
-from mllctl.experts.selection import THRESHOLD
+from mllctl.experts.selection import BUDGET, THRESHOLD
 from mllctl.files import check_new
 from mllctl.hub import Hub, bundled_hub
 from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
@@ -109,7 +109,10 @@ def select(
     class_: ClassOption = None,
     domain: DomainOption = None,
     task: TaskOption = None,
-    k: KOption = 1,
+    k: Annotated[
+        int | None,
+        typer.Option("-k", metavar="N", help=f"Models per class, at least 1; else 1, of experts {BUDGET}."),
+    ] = None,
     max_models: MaxModelsOption = None,
     alpha: AlphaOption = 0.7,
     nodes: NodesOption = 5,
@@ -189,7 +192,7 @@ def select(
             names,
             domain,
             task=task,
-            k=k,
+            k=1 if k is None else k,
             alpha=alpha,
             nodes_per_class=nodes,
             match=match,
@@ -201,7 +204,7 @@ def select(
         )
         warm = _temperatures(opened, selection) if calibrated else None
         if experts:
-            found = _choose_experts(opened, selection, threshold, captions, template)
+            found = _choose_experts(opened, selection, BUDGET if k is None else k, threshold, captions, template)
     if experts:
         _finish_experts(found, selection, prompts, save, json, force=force)
         return
@@ -223,18 +226,17 @@ def select(
 
 
 def _choose_experts(
-    hub: Hub, selection: Selection, threshold: float, captions: Path | None, template: str
+    hub: Hub, selection: Selection, k: int, threshold: float, captions: Path | None, template: str
 ) -> "ExpertSelection":
     from mllctl.experts import select_experts
 
-    options = selection.options
     return select_experts(
         hub,
         selection.classes,
         selection.domain,
-        options.k,
+        k,
         threshold,
-        matching=options.matching,
+        matching=selection.options.matching,
         captions=read_captions(captions) if captions else None,
         template=template,
         encoder=index_encoder(hub),

@@ -62,7 +62,7 @@ def test_experts_are_selected_saved_asked_and_explained(run, hub, tmp_path):
     done = run("select", "--experts", *CLASSES, "--hub", hub, "--save", "experts.json")
     assert done.code == 0, done.err
     assert "colours/animals" in done.out
-    assert "not needed" in done.out
+    assert "shares in the answers" in done.out
     saved = json.loads((tmp_path / "experts.json").read_text())
     assert [expert["name"] for expert in saved["experts"]] == ["colours/animals", "colours/things"]
     pictures = paint_folder(tmp_path / "pictures", [f"{name}.n.01" for name in CLASSES[1::2]], 2, seed=3)

@@ -33,7 +33,9 @@ class ExpertMember:
 
 
 def save_experts(experts: ExpertSelection, general: Selection, templates: Sequence[str] = (PROMPT,)) -> SavedSelection:
-    """Take from a selection of experts what answering needs, with a general model for the classes they do not serve.
+    """Take from a selection of experts what answering needs, with a general model.
+
+    That one answers for the classes they do not serve, and shares in the others (`kernels.patch`).
 
     Args:
         experts: what `select_experts` returned.
@@ -52,9 +54,6 @@ def save_experts(experts: ExpertSelection, general: Selection, templates: Sequen
     members = np.array([[place.get(m, -1) for m in row] for row in experts.members.tolist()], dtype=np.int64)
     if not kept:
         return saved
-    if experts.served.all():
-        # The general model has nothing to say, and need not be loaded.
-        saved = replace(saved, models=(), members=np.full((len(saved.classes), 1), -1))
     return replace(saved, experts=tuple(kept), expert_members=members)
 
 
