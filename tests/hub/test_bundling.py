@@ -342,7 +342,7 @@ def tar(target, *members):
 
 def crafted(target, listed, *members, facts=None):
     """Write a tar whose contents list anything, and whose members are anything."""
-    facts = {"format": "mllctl label bundle", "version": 1, "schema_version": 2, **(facts or {}), "files": listed}
+    facts = {"format": "mllctl label bundle", "version": 1, "schema_version": 3, **(facts or {}), "files": listed}
     contents = json.dumps(facts).encode()
     digest = hashlib.sha256(contents).hexdigest().encode()
     return tar(target, (CONTENTS, contents), (DIGEST, digest), *members)

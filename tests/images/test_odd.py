@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,7 +69,7 @@ def check_road(root, count):
     return measured
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from /proc")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_three_hundred_odd_files_are_all_accounted_for(tmp_path):
     assert check_road(tmp_path, 300)["peak"] < 2000
 

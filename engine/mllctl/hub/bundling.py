@@ -42,6 +42,7 @@ from mllctl.hub.snapshot import CATALOG_TABLES
 from mllctl.hub.writing import HubChange, only_writer
 
 README, LICENSES = "README.txt", "licenses"
+OLDEST_SCHEMA = 2  # which had no experts; what else is in its bundles is as it was
 FIELDS = ("labels", "orders", "image_features", "caption_features")
 Tables = Mapping[str, pa.Table]
 
@@ -455,9 +456,10 @@ def _contents(archive: Archive) -> Contents:
     facts = archive.facts
     try:
         version = facts["schema_version"]
-        if version != SCHEMA_VERSION:
+        if not OLDEST_SCHEMA <= version <= SCHEMA_VERSION:
             newer = "upgrade mllctl" if version > SCHEMA_VERSION else "have its hub upgraded and exported again"
-            reason = f"holds labels of schema version {version}, this mllctl reads {SCHEMA_VERSION}; {newer}"
+            read = f"{OLDEST_SCHEMA} to {SCHEMA_VERSION}"
+            reason = f"holds labels of schema version {version}, this mllctl reads {read}; {newer}"
             raise SourceUnreadable(archive.path, reason)
         models = tuple(BundledModel(**model) for model in facts["models"])
         return Contents(
