@@ -1,12 +1,16 @@
 """Experts by the commands: added, labelled, selected, explained, asked, removed."""
 
 import json
+import re
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fakes import FakeExpert, InterruptedExpert, paint_folder
 
+KEYS = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "write_cli.py"))["KEYS"]
 CLASSES = ("--class", "dog", "--class", "cat", "--class", "apple", "--class", "car")
 SOURCES = {
     "fake/animals": FakeExpert("colours/animals", ("dog.n.01", "cat.n.01", "wolf.n.01"), sharpness=0.2),
@@ -88,12 +92,42 @@ def test_an_interrupted_label_of_an_expert_goes_on(run, labelled_copy):
     assert run("label", "expert:fake/interrupted", "--batch", "16", "--hub", labelled_copy).code == 0
 
 
-def test_experts_stay_behind_when_labels_are_exported(run, hub):
+def test_experts_travel_with_the_labels(run, hub):
     exported = run("hub", "export", "--labels", "labels.tar", "--hub", hub)
     assert exported.code == 0, exported.err
-    assert "bundles carry no experts: 2 stay behind" in exported.err
-    assert run("hub", "import", "labels.tar", "--hub", "new").code == 0
-    assert "colours" not in run("model", "list", "--hub", "new").out
+    assert "labels of 3 models and 2 experts" in exported.out
+    told = run("hub", "import", "labels.tar", "--show")
+    assert re.search(r"^colours/things .* complete +40 ", told.out, re.MULTILINE)
+    shown = run("hub", "import", "labels.tar", "--show", "--json").json
+    assert set(shown["experts"][0]) == {
+        key.partition("[].")[2] for key in KEYS["hub import, with --show"] if key.startswith("experts[]")
+    }
+    imported = run("hub", "import", "labels.tar", "--hub", "new")
+    assert imported.code == 0, imported.err
+    assert "colours/animals: imported\ncolours/things: imported" in imported.out
+    answers = [run("select", "--experts", *CLASSES, "--hub", path, "--json").out for path in (hub, "new")]
+    assert len({re.sub(r'"hub_generation": \d+', "", answer) for answer in answers}) == 1
+    again = run("label", "colours/animals", "--hub", "new")
+    assert (again.code, "its label is complete already, 40 images answered by its heads" in again.out) == (0, True)
+    [plan] = run("label", "colours/animals", "--plan", "--hub", "new", "--json").json
+    assert plan["to_show"] == 0
+
+
+def test_an_imported_expert_that_lacks_images_is_not_labelled_and_the_cure_is_named(run, hub, tmp_path):
+    run("hub", "export", "--labels", "labels.tar", "--hub", hub)
+    run("hub", "import", "labels.tar", "--hub", "new")
+    more = paint_folder(tmp_path / "more", ["dog.n.01"], 1, seed=9)
+    assert run("images", "add", more, "--domain", "photo", "--hub", "new").code == 0
+    cure = "the label of colours/animals was imported without its embeddings"
+    for options in ((), ("--plan",)):
+        refused = run("label", "colours/animals", *options, "--hub", "new")
+        assert (refused.code, refused.err.count("\n")) == (1, 1)
+        assert cure in refused.err
+    stuck = run("label", "--all", "--hub", "new")
+    assert stuck.code == 3
+    assert "(and of 4 more) was imported without its embeddings" in stuck.err
+    assert run("model", "remove", "colours/animals", "--hub", "new").code == 0
+    assert run("label", "expert:fake/animals", "--hub", "new").code == 0
 
 
 def test_options_that_are_about_models_do_not_go_with_experts(run, hub):

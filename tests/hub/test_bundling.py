@@ -422,7 +422,7 @@ def test_a_gzipped_bundle_is_unpacked_in_one_go(gone, tmp_path, monkeypatch):
         ({"files_of": {}}, "cannot be understood"),
         ({"files_of": None}, "cannot be understood"),
         (
-            {"files_of": {"labels": [], "orders": [], "image_features": [], "caption_features": []}},
+            {"files_of": {"labels": [], "orders": [], "image_features": [], "caption_features": [], "experts": []}},
             "lacks the label of",
         ),
         ({"files_of": {"labels": [{}], "orders": [], "image_features": [], "caption_features": []}}, "understood"),

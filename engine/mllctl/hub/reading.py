@@ -314,7 +314,9 @@ class Hub(AbstractContextManager["Hub"]):
             ORDER BY b.node, s.block
         """
         found = self._snapshot.lists(query, {"expert": expert, "nodes": _ordinals(nodes).tolist()})
-        return HeadTotals(found["node"], found["domain"], found["images"], found["total"])
+        heads = next((len(stored.card.heads) for stored in self._experts if stored.expert == expert), 1)
+        # Of no rows a matrix has no width.
+        return HeadTotals(found["node"], found["domain"], found["images"], found["total"].reshape(-1, heads))
 
     def shown_images(self, expert: int) -> tuple[Ordinals, Masks]:
         """Return the blocks of an expert's label, ascending, and which of their images are in the sums."""

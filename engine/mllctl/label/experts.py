@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mllctl.backends.protocol import Expert, ExpertCard
-from mllctl.errors import HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable
+from mllctl.errors import HubError, HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable
 from mllctl.hub import Features, Hub, LabelInput, StoredExpert
 from mllctl.hub.experts import write_expert
 from mllctl.hub.features import Float16
 from mllctl.hub.records import Masks, Ordinals, find
-from mllctl.hub.writing import EXPERT, HubChange, change_hub
+from mllctl.hub.writing import EXPERT, HubChange, bare_experts, cannot_grow, change_hub
 from mllctl.images.feeding import WORKERS
 from mllctl.label.showing import BATCH, LabelReport, label_input
 from mllctl.label.staging import WRITER_WAIT, Progress, hold, put_card, show_images, staged, staging_of
@@ -55,21 +55,25 @@ def label_expert(
         HubReadOnly: on the bundled demo hub.
         SourceUnreadable: if not one image can be read.
         InvalidTask: if the hub has another model of this name.
+        HubError: if its label was imported without its answers, and there are images that it lacks.
         ModelNotLoadable: if what comes out is not numbers.
     """
     card = expert.card
     with Hub.open(path) as hub:
         given = label_input(hub)
         check_expert(hub, card)
+        known = _known(hub, card)
+        if known and is_settled_expert(hub, known):
+            return LabelReport(card.name, known.labelled, shown=0, skipped=(), hits=None, changed=False)
     staging = staging_of(path, card)
     staging.mkdir(parents=True, exist_ok=True)
     with hold(staging, path):
         put_card(staging, card)
-        known = _held(path, card, staging).held(given.images)
+        held = _held(path, card, staging).held(given.images)
         # In the order of blocks, whatever their nodes: a batch decides the last bits of an answer.
-        todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not known[row]]
+        todo = [row for row in np.lexsort((given.bit, given.block)).tolist() if not held[row]]
         skipped = show_images(_seeing(expert), batch, given, todo, staging, progress, workers)
-        if todo and len(skipped) == len(todo) and not known.any():
+        if todo and len(skipped) == len(todo) and not held.any():
             raise SourceUnreadable(skipped[0].path, f"{skipped[0].reason}; no image of the hub can be read")
         changed = _commit(path, card, staging)
         shutil.rmtree(staging)
@@ -88,6 +92,19 @@ def check_expert(hub: Hub, card: ExpertCard) -> None:
     if source != card.source:
         cure = f"rename the file or folder, or first `mllctl model remove {card.name}`"
         raise InvalidTask(f"the hub has another model of the name {card.name}, from {source}; {cure}")
+
+
+def is_settled_expert(hub: Hub, stored: StoredExpert) -> bool:
+    """Say whether nothing can be added to the label of an expert, which was imported without its answers.
+
+    Raises:
+        HubError: if there is something to add.
+    """
+    if stored.state == "none" or stored.expert not in bare_experts(hub.manifest):
+        return False
+    if stored.state != "complete":
+        raise HubError(cannot_grow([stored.card.name]), hub.path)
+    return True
 
 
 def follow_removal(change: HubChange, hub: Hub, given: LabelInput) -> None:
@@ -114,11 +131,15 @@ def compact_experts(path: Path, names: Collection[str] | None = None) -> list[st
 
     Raises:
         HubReadOnly, HubBusy: as their names say.
+        HubError: if a label was imported without its answers.
     """
     with Hub.open(path) as hub:
         if hub.manifest.read_only:
             raise HubReadOnly(path)
         chosen = [one for one in hub.experts() if _is_chosen(hub, one, names)]
+        bare = [one.card.name for one in chosen if one.labelled and one.expert in bare_experts(hub.manifest)]
+        if bare:
+            raise HubError(cannot_grow(bare), path)
     for stored in chosen:
         with change_hub(path, f"hub compact {stored.card.name}", WRITER_WAIT) as change, Hub.open(path) as hub:
             given, (images, _) = hub.label_input(), hub.features(stored.expert)
