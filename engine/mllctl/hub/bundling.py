@@ -388,7 +388,7 @@ def _readme(facts: Mapping[str, Any]) -> str:
     )
     kept = "with" if facts["embeddings"] else "without"
     return f"""\
-This is a bundle of labels: what vision-language models showed on sample images of
+This is a bundle of labels: what models, and experts if any, showed on sample images of
 concepts, made by mllctl from generation {facts["generation"]} of a hub ({facts["made"]}).
 It chooses models for other people's classes; there are no images and no weights in it.
 
