@@ -139,6 +139,14 @@ def test_an_expert_that_lacks_images_is_left_out_and_said(tmp_path, nouns):
     assert "`mllctl label colours/animals`" in found.left_out[0][1]
 
 
+def test_an_expert_that_is_barred_is_left_out_with_the_reason(hub):
+    found = ask(hub, CLASSES, barred={"colours/animals": "too large"})
+    assert found.names == ("colours/things",)
+    assert found.left_out == (("colours/animals", "too large"),)
+    with pytest.raises(InvalidTask, match="no labelled expert is within the limits; colours/animals: too large"):
+        ask(hub, CLASSES, barred=dict.fromkeys(("colours/animals", "colours/things"), "too large"))
+
+
 def test_experts_alone_answer_when_they_serve_every_class(hub, tmp_path):
     saved = save_experts(ask(hub, CLASSES, k=1), general(hub, CLASSES))
     assert saved.models == ()

@@ -30,6 +30,7 @@ from mllctl_cli.budget import (
     ModelsOption,
     PlotOption,
     UnknownLicenseOption,
+    barred_experts,
     barred_models,
     find_cost,
     print_quality_by_cost,
@@ -201,7 +202,7 @@ def select(
         )
         warm = _temperatures(opened, selection) if calibrated else None
         if experts:
-            found = _choose_experts(opened, selection, threshold, captions, template)
+            found = _choose_experts(opened, selection, threshold, captions, template, barred_experts(opened, limits))
     if experts:
         _finish_experts(found, selection, prompts, save, json, force=force)
         return
@@ -223,7 +224,12 @@ def select(
 
 
 def _choose_experts(
-    hub: Hub, selection: Selection, threshold: float, captions: Path | None, template: str
+    hub: Hub,
+    selection: Selection,
+    threshold: float,
+    captions: Path | None,
+    template: str,
+    barred: dict[str, str],
 ) -> "ExpertSelection":
     from mllctl.experts import select_experts
 
@@ -237,6 +243,7 @@ def _choose_experts(
         matching=options.matching,
         captions=read_captions(captions) if captions else None,
         template=template,
+        barred=barred,
         encoder=index_encoder(hub),
     )
 

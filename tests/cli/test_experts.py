@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeExpert, InterruptedExpert, paint_folder
+from mllctl.backends.facts import ModelFacts
 
 KEYS = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "write_cli.py"))["KEYS"]
 CLASSES = ("--class", "dog", "--class", "cat", "--class", "apple", "--class", "car")
@@ -17,6 +18,9 @@ SOURCES = {
     "fake/things": FakeExpert("colours/things", ("apple.n.01", "car.n.01"), named=False, sharpness=0.2),
     "fake/interrupted": InterruptedExpert("colours/interrupted", ("dog.n.01",)),
 }
+
+
+SOURCES["fake/things"].card = replace(SOURCES["fake/things"].card, parameters=10)  # of models it is 7
 
 
 def open_fake(spec, device="cpu"):
@@ -128,6 +132,40 @@ def test_an_imported_expert_that_lacks_images_is_not_labelled_and_the_cure_is_na
     assert "(and of 4 more) was imported without its embeddings" in stuck.err
     assert run("model", "remove", "colours/animals", "--hub", "new").code == 0
     assert run("label", "expert:fake/animals", "--hub", "new").code == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (("--max-params", "8"), "10 parameters, more than 8"),
+        (("--max-size", "30"), "about 40B of weights, more than 30B"),
+        (("--models", "*/animals", "--models", "fake/*"), "its name is not like */animals or fake/*"),
+    ],
+)
+def test_limits_bar_experts_as_they_bar_models(run, hub, limits, reason):
+    done = run("select", "--experts", *CLASSES, "--hub", hub, *limits, "--json")
+    assert done.code == 0, done.err
+    assert done.json["left_out"] == [{"expert": "colours/things", "reason": reason}]
+    assert [row["expert"] for row in done.json["experts"]] == ["colours/animals"]
+    said = run("select", "--experts", *CLASSES, "--hub", hub, *limits)
+    assert f"colours/things is left out: {reason}" in said.err
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (("--models", "fake/*"), "loosen --models first: it refuses 2 of 2, even colours/animals"),
+        (("--max-latency", "1s"), "its latency on this machine is not known"),
+        (("--license", "MIT", "--allow-unknown-license", "--max-gflops", "1"), "its number of operations is not known"),
+    ],
+)
+def test_where_no_expert_is_within_the_limits_it_is_said_which_to_loosen(run, hub, monkeypatch, limits, words):
+    facts = ModelFacts(5, 0.1, 5, 1.0, "MIT", True)
+    monkeypatch.setattr("mllctl_cli.budget.model_facts", lambda card, cache: facts)
+    refused = run("select", "--experts", *CLASSES, "--hub", hub, *limits)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "no expert is within the limits" in refused.err
+    assert words in refused.err
 
 
 def test_options_that_are_about_models_do_not_go_with_experts(run, hub):
