@@ -221,6 +221,31 @@ def test_with_its_answers_a_label_grows_as_at_home(nouns, tmp_path):
     assert answers(tmp_path / "merged") == answers(hub)
 
 
+def test_a_label_that_has_grown_under_other_libraries_travels(nouns, tmp_path):
+    hub = make_hub(tmp_path, nouns)
+    expert = FakeExpert("colours/animals", ("dog.n.01", "cat.n.01"))
+    label_expert(hub, expert)
+    more_dogs(hub, tmp_path / "more", nouns)
+    expert.card = replace(expert.card, libraries={"fake": "2"})
+    label_expert(hub, expert)
+    export(hub, tmp_path / "grown.tar", embeddings=True)
+    import_labels(tmp_path / "grown.tar", tmp_path / "new")
+    assert answers(tmp_path / "new") == answers(hub)
+
+
+def test_an_image_that_came_is_not_taken_for_one_that_went(gone, nouns, tmp_path):
+    hub = tmp_path / "new"
+    import_labels(gone.bundle, hub)
+    with Hub.open(hub) as opened:
+        remove_images(hub, [image.image for image in opened.images("dog.n.01")[:2]])
+    with Hub.open(hub) as opened:
+        assert select_experts(opened, ["dog", "cat"], encoder=FakeEncoder()).left_out == ()
+        assert opened.expert("colours/animals").state == "complete"
+    more_dogs(hub, tmp_path / "more", nouns)
+    with Hub.open(hub) as opened, pytest.raises(StageMissing, match="no expert has a label that covers these classes"):
+        select_experts(opened, ["dog", "cat"], encoder=FakeEncoder())
+
+
 def test_without_its_answers_a_label_stays_as_it_is_and_says_so(gone, nouns, tmp_path):
     hub = tmp_path / "new"
     import_labels(gone.bundle, hub)

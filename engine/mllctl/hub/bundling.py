@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -489,10 +489,13 @@ def _import(
             change.put_index(places[index.path], index)
         for model in taken:
             card = cards[model]
-            if isinstance(card, ExpertCard):
-                ordinal = known[card.name] if card.name in known else change.add_expert()
-            else:
+            if isinstance(card, ModelCard):
                 ordinal = model if empty else change.add_model(card)
+            elif card.name in known:
+                ordinal = known[card.name]
+                change.remove_expert(ordinal)  # answers on images that are gone are not those of this label
+            else:
+                ordinal = change.add_expert()
             own = {field: [places[file.path] for file in files[field] if file.model == model] for field in FIELDS}
             change.put_files(ordinal, own)
         _keep_licenses(archive, places, path)
@@ -561,10 +564,10 @@ def _cards(archive: Archive, table: pa.Table) -> Cards:
         }
         given = {int(expert): card for expert, card in archive.facts.get("expert_cards", {}).items()}
         experts = {expert: _expert_card(given[expert]) for expert in sorted(given)}
+        names = {card.name for card in (*cards.values(), *experts.values())}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise archive.damaged(f"the cards of its models cannot be understood ({error})") from error
-    names = [card.name for card in (*cards.values(), *experts.values())]
-    if len(set(names)) < len(names) or cards.keys() & experts.keys():
+    if len(names) < len(cards) + len(experts) or cards.keys() & experts.keys():
         raise archive.damaged("two of its models are one")
     return cards | experts
 
@@ -692,16 +695,16 @@ def _check_expert(
     tables: Tables,
 ) -> None:
     """Refuse a label of an expert with another card than the bundle says, or with sums or answers that are none."""
-    checks: dict[str, Callable[[Path], None]] = {
-        "experts": lambda place: check_expert(place, card, tables["block"]),
-        "image_features": lambda place: check_answers(place, card),
-    }
-    for field, check in checks.items():
-        for path in [file.path for file in files[field] if file.model == expert]:
-            try:
-                check(places[path])
-            except (duckdb.Error, ValueError) as error:
-                raise archive.damaged(f"{path} {str(error).splitlines()[0]}") from error
+    parts, answers = (
+        [one.path for one in files[field] if one.model == expert] for field in ("experts", "image_features")
+    )
+    try:
+        for path in parts:
+            check_expert(places[path], card, tables["block"], last=path == parts[-1])
+        for path in answers:
+            check_answers(places[path], card)
+    except (duckdb.Error, ValueError) as error:
+        raise archive.damaged(f"{path} {str(error).splitlines()[0]}") from error
 
 
 def _keep_licenses(archive: Archive, places: Mapping[str, Path], path: Path) -> None:
