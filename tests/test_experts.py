@@ -104,6 +104,15 @@ def test_a_class_without_a_node_or_within_no_threshold_goes_to_no_expert(hub):
     assert (found.losses[:, [node is None for node in found.nodes]] == np.inf).all()
 
 
+def test_where_no_class_has_a_node_no_expert_serves_any(hub):
+    with Hub.open(hub) as opened:
+        stored = opened.expert("colours/animals")
+        assert opened.head_totals(stored.expert, []).total.shape == (0, 4)
+    found = ask(hub, ["quark"])
+    assert found.nodes == (None,)
+    assert not found.served.any()
+
+
 def test_a_hub_without_experts_says_what_to_type(tmp_path, nouns):
     path = hub_of_folders(tmp_path / "hub", {"photo": paint_folder(tmp_path / "photo", list(COLOURS), 1)}, nouns)
     build_index(path, FakeEncoder())
@@ -128,6 +137,14 @@ def test_an_expert_that_lacks_images_is_left_out_and_said(tmp_path, nouns):
     assert found.names == ("colours/things",)
     assert found.left_out[0][0] == "colours/animals"
     assert "`mllctl label colours/animals`" in found.left_out[0][1]
+
+
+def test_an_expert_that_is_barred_is_left_out_with_the_reason(hub):
+    found = ask(hub, CLASSES, barred={"colours/animals": "too large"})
+    assert found.names == ("colours/things",)
+    assert found.left_out == (("colours/animals", "too large"),)
+    with pytest.raises(InvalidTask, match="no labelled expert is within the limits; colours/animals: too large"):
+        ask(hub, CLASSES, barred=dict.fromkeys(("colours/animals", "colours/things"), "too large"))
 
 
 def test_a_general_model_shares_in_what_experts_answer_and_need_not_be_there(hub, tmp_path):

@@ -53,6 +53,13 @@ def test_a_limit_refuses_what_is_over_it_and_what_is_not_known(limits, large, un
     assert refusals(**limits) == {"ViT-L-14/metaclip": large, "own/weights": unknown}
 
 
+def test_of_experts_it_is_said_that_they_are_and_not_that_they_can_be_timed():
+    _, refused = admit(list(FACTS), FACTS, Limits(max_latency=20), "expert")
+    assert refused[-1].reason == "its latency on this machine is not known"
+    with pytest.raises(InvalidTask, match=r"^no expert is within the limits; loosen --max-params first"):
+        admit(list(FACTS), FACTS, Limits(max_params=1), "expert")
+
+
 def test_a_model_at_its_limit_is_kept():
     limits = {"max_params": 151_277_313, "max_gflops": 14.78, "max_size": 605_156_676, "max_latency": 12.5}
     assert "ViT-B-32/openai" not in refusals(**limits)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from mllctl.backends.facts import ModelFacts, model_facts
+from mllctl.backends.facts import ModelFacts, expert_facts, model_facts
 from mllctl.errors import InvalidTask, SourceUnreadable
 from mllctl.hub import Hub, cache_folder
 from mllctl.kernels.subset import pareto_front
-from mllctl.limits import Limits, Quantity, admit, parse_amount, show_amount
+from mllctl.limits import Kind, Limits, Quantity, admit, parse_amount, show_amount
 from mllctl.pareto import ParetoPoint, pareto_svg
 from mllctl.select import Selection
 from mllctl_cli import render
@@ -81,8 +81,18 @@ def barred_models(hub: Hub, limits: Limits) -> dict[str, str]:
     """Return the models of a hub that are not within the limits -> why not."""
     if limits == Limits():
         return {}
-    facts = {model.card.name: model_facts(model.card, cache_folder()) for model in hub.models() if model.labelled}
-    return {refused.model: refused.reason for refused in admit(list(facts), facts, limits)[1]} if facts else {}
+    return _barred({m.card.name: model_facts(m.card, cache_folder()) for m in hub.models() if m.labelled}, limits)
+
+
+def barred_experts(hub: Hub, limits: Limits) -> dict[str, str]:
+    """Return the experts of a hub that are not within the limits -> why not."""
+    if limits == Limits():
+        return {}
+    return _barred({e.card.name: expert_facts(e.card) for e in hub.experts() if e.labelled}, limits, "expert")
+
+
+def _barred(facts: Mapping[str, ModelFacts], limits: Limits, kind: Kind = "model") -> dict[str, str]:
+    return {refused.model: refused.reason for refused in admit(list(facts), facts, limits, kind)[1]} if facts else {}
 
 
 def find_cost(name: str | None, plot: Path | None) -> str | None:

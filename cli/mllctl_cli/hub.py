@@ -249,8 +249,9 @@ def export(
 ) -> None:
     """Write the labels of a hub as one file, for others to select by.
 
-    Graph, captions, caption index, domains, labels and model cards go into it, no images and no weights. Answers are
-    the same wherever it is imported; without orders, some winners are not known. Where images lay goes with it.
+    Graph, captions, caption index, domains, labels and cards of models and experts go into it, no images and no
+    weights. Answers are the same wherever it is imported; without orders, some winners are not known. Where images lay
+    goes with it.
 
     Example: mllctl hub export --labels labels.tar --licenses licences/
     """
@@ -258,13 +259,11 @@ def export(
         contents = export_labels(
             opened, labels, licenses or (), orders=not no_order, embeddings=embeddings, overwrite=force
         )
-        experts = len(opened.experts())
-    if experts:
-        render.say(f"bundles carry no experts: {experts} stay behind; label them where the bundle goes")
     if json:
         render.print_json({"path": str(labels), "bytes": labels.stat().st_size, **_contents_json(contents)})
         return
-    render.print_line(f"{labels}: labels of {len(contents.models)} models, {labels.stat().st_size:,} bytes")
+    whose = f"{len(contents.models)} models" + (f" and {len(contents.experts)} experts" if contents.experts else "")
+    render.print_line(f"{labels}: labels of {whose}, {labels.stat().st_size:,} bytes")
     if not contents.licenses:
         render.say("nothing in it says whose the images are; --licenses PATH puts their licences in")
 
@@ -285,8 +284,8 @@ def import_(
 ) -> None:
     """Take labels that others have made into a hub, or make one.
 
-    Every byte of the bundle is checked first. A hub that has the same nodes and images gets the labels of models that
-    are not labelled in it; any other graph is refused.
+    Every byte of the bundle is checked first. A hub that has the same nodes and images gets the labels of models and
+    experts that are not labelled in it; any other graph is refused.
 
     Example: mllctl hub import labels.tar --hub ./hub
     """
@@ -314,10 +313,11 @@ def _show_contents(contents: Contents, json: bool) -> None:
     if json:
         render.print_json(facts)
         return
-    named = {"models": len(contents.models), "size": f"{contents.size:,}"}
+    named = {"models": len(contents.models), "experts": len(contents.experts), "size": f"{contents.size:,}"}
     render.print_facts({**facts, **named, "licenses": contents.licenses or "none"})
     render.print_line()
     rows = [(m.name, m.license, m.state, m.images, m.source, m.fingerprint[:12]) for m in contents.models]
+    rows += [(e.name, None, e.state, e.images, e.source, e.fingerprint[:12]) for e in contents.experts]
     columns = ("model", "licence of the weights", "label", "images", "source", "fingerprint")
     render.print_table(columns, rows, ("images",))
 

@@ -18,8 +18,9 @@ from mllctl.backends.protocol import Expert, VisionLanguageModel
 from mllctl.backends.unchanged import remember_files, stamp_files
 from mllctl.errors import InvalidTask, ModelNotLoadable, StageMissing
 from mllctl.hub import StoredExpert, StoredModel, cache_folder
-from mllctl.hub.writing import bare_models, cannot_grow
+from mllctl.hub.writing import bare_experts, bare_models, cannot_grow
 from mllctl.label import LabelReport, label_expert
+from mllctl.label.experts import is_settled_expert
 from mllctl.label.planning import LabelPlan, plan_expert, plan_label, precision_for, refuse_download, settled_label
 from mllctl.label.showing import is_settled, label_input
 from mllctl_cli import render
@@ -91,12 +92,16 @@ def label(
         for known in stored.values():
             if known.card.source in sources:
                 is_settled(opened, known.card)
-        open_ = [known for known in stored.values() if all_ and known.state != "complete"]
-        stuck = [known for known in open_ if known.model in bare_models(opened.manifest)]
+        for expert in experts.values():
+            if expert.card.source in sources:
+                is_settled_expert(opened, expert)
+        every: list[StoredModel | StoredExpert] = [*stored.values(), *experts.values()]
+        open_ = [known for known in every if all_ and known.state != "complete"]
+        bare = _bare_names(opened)
+        stuck = [known.card.name for known in open_ if known.card.name in bare]
         if stuck:
-            render.say(cannot_grow([known.card.name for known in stuck]))
-        sources += [known.card.source for known in open_ if known not in stuck]
-        sources += [known.card.source for known in experts.values() if all_ and known.state != "complete"]
+            render.say(cannot_grow(stuck))
+        sources += [known.card.source for known in open_ if known.card.name not in bare]
         todo = _in_their_precision(sources, stored, precision)
         if plan:
             plans = _plan_all(opened, todo)
@@ -118,6 +123,13 @@ def label(
         render.say("every label is complete")
     if stuck or len(reports) < len(todo) or any(report.skipped for report in reports):
         raise typer.Exit(3)
+
+
+def _bare_names(hub: mllctl.Hub) -> set[str]:
+    """Return the models and experts whose labels were imported and cannot grow."""
+    models, experts = bare_models(hub.manifest), bare_experts(hub.manifest)
+    names = {known.card.name for known in hub.models() if known.model in models}
+    return names | {known.card.name for known in hub.experts() if known.labelled and known.expert in experts}
 
 
 def _source_of(name: str, stored: Mapping[str, StoredModel | StoredExpert]) -> str:

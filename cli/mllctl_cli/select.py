@@ -30,6 +30,7 @@ from mllctl_cli.budget import (
     ModelsOption,
     PlotOption,
     UnknownLicenseOption,
+    barred_experts,
     barred_models,
     find_cost,
     print_quality_by_cost,
@@ -204,7 +205,9 @@ def select(
         )
         warm = _temperatures(opened, selection) if calibrated else None
         if experts:
-            found = _choose_experts(opened, selection, BUDGET if k is None else k, threshold, captions, template)
+            most = BUDGET if k is None else k
+            barred = barred_experts(opened, limits)
+            found = _choose_experts(opened, selection, most, threshold, captions, template, barred)
     if experts:
         _finish_experts(found, selection, prompts, save, json, force=force)
         return
@@ -226,7 +229,13 @@ def select(
 
 
 def _choose_experts(
-    hub: Hub, selection: Selection, k: int, threshold: float, captions: Path | None, template: str
+    hub: Hub,
+    selection: Selection,
+    k: int,
+    threshold: float,
+    captions: Path | None,
+    template: str,
+    barred: dict[str, str],
 ) -> "ExpertSelection":
     from mllctl.experts import select_experts
 
@@ -239,6 +248,7 @@ def _choose_experts(
         matching=selection.options.matching,
         captions=read_captions(captions) if captions else None,
         template=template,
+        barred=barred,
         encoder=index_encoder(hub),
     )
 

@@ -1,4 +1,4 @@
-"""Which models a task may use at all: limits on size, speed, licence and name.
+"""Which models, or experts, a task may use at all: limits on size, speed, licence and name.
 
     models + ModelFacts ── admit(Limits) ── kept, and why the others are refused
 
@@ -18,6 +18,7 @@ from mllctl.backends.facts import ModelFacts
 from mllctl.errors import InvalidTask
 
 Quantity = Literal["parameters", "gflops", "bytes", "ms"]
+Kind = Literal["model", "expert"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ _OPTIONS = (*(amount.option for amount in _AMOUNTS), "--license", "--cached-only
 
 
 def admit(
-    models: Sequence[str], facts: Mapping[str, ModelFacts], limits: Limits
+    models: Sequence[str], facts: Mapping[str, ModelFacts], limits: Limits, kind: Kind = "model"
 ) -> tuple[tuple[str, ...], tuple[Refused, ...]]:
     """Divide models into those within the limits and those that are not, each in the order given.
 
@@ -83,23 +84,25 @@ def admit(
         models: names, at least one.
         facts: of each of them.
         limits: what they must keep to.
+        kind: what they are called; the latency of an expert cannot be measured.
 
     Raises:
         InvalidTask: if none is left; it names the limit that refuses most.
     """
-    broken = {model: dict(_broken(model, facts[model], limits)) for model in models}
+    broken = {model: dict(_broken(model, facts[model], limits, kind)) for model in models}
     kept = tuple(model for model in models if not broken[model])
     if not kept:
-        raise InvalidTask(_nothing_left(broken, facts))
+        raise InvalidTask(_nothing_left(broken, facts, kind))
     return kept, tuple(Refused(model, "; ".join(reasons.values())) for model, reasons in broken.items() if reasons)
 
 
-def _broken(model: str, facts: ModelFacts, limits: Limits) -> Iterator[tuple[str, str]]:
+def _broken(model: str, facts: ModelFacts, limits: Limits, kind: Kind) -> Iterator[tuple[str, str]]:
     """Yield the option of each limit that a model breaks, and how it does."""
     for amount in _AMOUNTS:
         most, its = getattr(limits, amount.limit), getattr(facts, amount.fact)
         if most is not None and its is None:
-            cure = f", `mllctl model time {model}` measures it" if amount.quantity == "ms" else ""
+            measurable = amount.quantity == "ms" and kind == "model"
+            cure = f", `mllctl model time {model}` measures it" if measurable else ""
             yield amount.option, f"its {amount.name} is not known{cure}"
         elif most is not None and its > most:
             yield amount.option, f"{_said(amount, facts)}, more than {show_amount(most, amount.quantity)}"
@@ -124,12 +127,12 @@ def _is_licensed(license_: str | None, limits: Limits) -> bool:
     return {part.lower() for part in license_.split(" AND ")} <= {name.lower() for name in limits.licenses}
 
 
-def _nothing_left(broken: Mapping[str, Mapping[str, str]], facts: Mapping[str, ModelFacts]) -> str:
+def _nothing_left(broken: Mapping[str, Mapping[str, str]], facts: Mapping[str, ModelFacts], kind: Kind) -> str:
     """Name the limit that refuses most models, and the model that is nearest to it."""
     count = Counter(option for reasons in broken.values() for option in reasons)
     tightest = max(_OPTIONS, key=count.__getitem__)
     refused = [model for model, reasons in broken.items() if tightest in reasons]
-    said = f"no model is within the limits; loosen {tightest} first: it refuses {count[tightest]} of {len(broken)}, "
+    said = f"no {kind} is within the limits; loosen {tightest} first: it refuses {count[tightest]} of {len(broken)}, "
     licenses = _licenses([facts[model] for model in refused]) if tightest == "--license" else []
     if licenses:
         return f"{said}whose licences are {', '.join(licenses)}"

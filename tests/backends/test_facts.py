@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes import fake, plain_card
+from fakes import FakeExpert, fake, plain_card
 from mllctl import Hub
-from mllctl.backends.facts import known_models, model_facts
+from mllctl.backends.facts import expert_facts, known_models, model_facts
 from mllctl.backends.latency import measure_latency
 from mllctl.hub import bundled_hub
 
@@ -219,3 +219,12 @@ print(json.dumps([len(kept), sorted(sys.modules)]))
     assert kept >= 12
     assert {"torch", "open_clip", "transformers", "timm", "sentence_transformers", "scipy"}.isdisjoint(modules)
     assert "huggingface_hub.file_download" in modules
+
+
+def test_of_an_expert_its_parameters_are_known_and_what_follows_from_them():
+    card = FakeExpert("colours/things", ("car.n.01",)).card
+    facts = expert_facts(card)
+    assert (facts.parameters, facts.size_bytes, facts.size_estimated, facts.cached) == (5, 4 * 5, True, True)
+    assert (facts.gflops, facts.latency_ms, facts.license) == (None, None, None)
+    plugin = expert_facts(replace(card, parameters=0, source="mine:things"))
+    assert (plugin.parameters, plugin.size_bytes, plugin.cached) == (None, None, None)

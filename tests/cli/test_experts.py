@@ -1,18 +1,26 @@
 """Experts by the commands: added, labelled, selected, explained, asked, removed."""
 
 import json
+import re
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fakes import FakeExpert, InterruptedExpert, paint_folder
+from mllctl.backends.facts import ModelFacts
 
+KEYS = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "write_cli.py"))["KEYS"]
 CLASSES = ("--class", "dog", "--class", "cat", "--class", "apple", "--class", "car")
 SOURCES = {
     "fake/animals": FakeExpert("colours/animals", ("dog.n.01", "cat.n.01", "wolf.n.01"), sharpness=0.2),
     "fake/things": FakeExpert("colours/things", ("apple.n.01", "car.n.01"), named=False, sharpness=0.2),
     "fake/interrupted": InterruptedExpert("colours/interrupted", ("dog.n.01",)),
 }
+
+
+SOURCES["fake/things"].card = replace(SOURCES["fake/things"].card, parameters=10)  # of models it is 7
 
 
 def open_fake(spec, device="cpu"):
@@ -88,12 +96,76 @@ def test_an_interrupted_label_of_an_expert_goes_on(run, labelled_copy):
     assert run("label", "expert:fake/interrupted", "--batch", "16", "--hub", labelled_copy).code == 0
 
 
-def test_experts_stay_behind_when_labels_are_exported(run, hub):
+def test_experts_travel_with_the_labels(run, hub):
     exported = run("hub", "export", "--labels", "labels.tar", "--hub", hub)
     assert exported.code == 0, exported.err
-    assert "bundles carry no experts: 2 stay behind" in exported.err
-    assert run("hub", "import", "labels.tar", "--hub", "new").code == 0
-    assert "colours" not in run("model", "list", "--hub", "new").out
+    assert "labels of 3 models and 2 experts" in exported.out
+    told = run("hub", "import", "labels.tar", "--show")
+    assert re.search(r"^colours/things .* complete +40 ", told.out, re.MULTILINE)
+    shown = run("hub", "import", "labels.tar", "--show", "--json").json
+    assert set(shown["experts"][0]) == {
+        key.partition("[].")[2] for key in KEYS["hub import, with --show"] if key.startswith("experts[]")
+    }
+    imported = run("hub", "import", "labels.tar", "--hub", "new")
+    assert imported.code == 0, imported.err
+    assert "colours/animals: imported\ncolours/things: imported" in imported.out
+    answers = [run("select", "--experts", *CLASSES, "--hub", path, "--json").out for path in (hub, "new")]
+    assert len({re.sub(r'"hub_generation": \d+', "", answer) for answer in answers}) == 1
+    again = run("label", "colours/animals", "--hub", "new")
+    assert (again.code, "its label is complete already, 40 images answered by its heads" in again.out) == (0, True)
+    [plan] = run("label", "colours/animals", "--plan", "--hub", "new", "--json").json
+    assert plan["to_show"] == 0
+
+
+def test_an_imported_expert_that_lacks_images_is_not_labelled_and_the_cure_is_named(run, hub, tmp_path):
+    run("hub", "export", "--labels", "labels.tar", "--hub", hub)
+    run("hub", "import", "labels.tar", "--hub", "new")
+    more = paint_folder(tmp_path / "more", ["dog.n.01"], 1, seed=9)
+    assert run("images", "add", more, "--domain", "photo", "--hub", "new").code == 0
+    cure = "the label of colours/animals was imported without its embeddings"
+    for options in ((), ("--plan",)):
+        refused = run("label", "colours/animals", *options, "--hub", "new")
+        assert (refused.code, refused.err.count("\n")) == (1, 1)
+        assert cure in refused.err
+    stuck = run("label", "--all", "--hub", "new")
+    assert stuck.code == 3
+    assert "(and of 4 more) was imported without its embeddings" in stuck.err
+    assert run("model", "remove", "colours/animals", "--hub", "new").code == 0
+    assert run("label", "expert:fake/animals", "--hub", "new").code == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (("--max-params", "8"), "10 parameters, more than 8"),
+        (("--max-size", "30"), "about 40B of weights, more than 30B"),
+        (("--models", "*/animals", "--models", "fake/*"), "its name is not like */animals or fake/*"),
+    ],
+)
+def test_limits_bar_experts_as_they_bar_models(run, hub, limits, reason):
+    done = run("select", "--experts", *CLASSES, "--hub", hub, *limits, "--json")
+    assert done.code == 0, done.err
+    assert done.json["left_out"] == [{"expert": "colours/things", "reason": reason}]
+    assert [row["expert"] for row in done.json["experts"]] == ["colours/animals"]
+    said = run("select", "--experts", *CLASSES, "--hub", hub, *limits)
+    assert f"colours/things is left out: {reason}" in said.err
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (("--models", "fake/*"), "loosen --models first: it refuses 2 of 2, even colours/animals"),
+        (("--max-latency", "1s"), "its latency on this machine is not known"),
+        (("--license", "MIT", "--allow-unknown-license", "--max-gflops", "1"), "its number of operations is not known"),
+    ],
+)
+def test_where_no_expert_is_within_the_limits_it_is_said_which_to_loosen(run, hub, monkeypatch, limits, words):
+    facts = ModelFacts(5, 0.1, 5, 1.0, "MIT", True)
+    monkeypatch.setattr("mllctl_cli.budget.model_facts", lambda card, cache: facts)
+    refused = run("select", "--experts", *CLASSES, "--hub", hub, *limits)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "no expert is within the limits" in refused.err
+    assert words in refused.err
 
 
 def test_options_that_are_about_models_do_not_go_with_experts(run, hub):

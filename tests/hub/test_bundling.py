@@ -342,7 +342,7 @@ def tar(target, *members):
 
 def crafted(target, listed, *members, facts=None):
     """Write a tar whose contents list anything, and whose members are anything."""
-    facts = {"format": "mllctl label bundle", "version": 1, "schema_version": 2, **(facts or {}), "files": listed}
+    facts = {"format": "mllctl label bundle", "version": 1, "schema_version": 3, **(facts or {}), "files": listed}
     contents = json.dumps(facts).encode()
     digest = hashlib.sha256(contents).hexdigest().encode()
     return tar(target, (CONTENTS, contents), (DIGEST, digest), *members)
@@ -422,7 +422,7 @@ def test_a_gzipped_bundle_is_unpacked_in_one_go(gone, tmp_path, monkeypatch):
         ({"files_of": {}}, "cannot be understood"),
         ({"files_of": None}, "cannot be understood"),
         (
-            {"files_of": {"labels": [], "orders": [], "image_features": [], "caption_features": []}},
+            {"files_of": {"labels": [], "orders": [], "image_features": [], "caption_features": [], "experts": []}},
             "lacks the label of",
         ),
         ({"files_of": {"labels": [{}], "orders": [], "image_features": [], "caption_features": []}}, "understood"),

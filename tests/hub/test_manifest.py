@@ -5,7 +5,7 @@ import pytest
 
 from mllctl.errors import HubDamaged, HubNotFound, HubTooNew
 from mllctl.hub import Hub
-from mllctl.hub.manifest import NAME, changed_files, read_manifest, write_manifest
+from mllctl.hub.manifest import NAME, SCHEMA_VERSION, changed_files, read_manifest, write_manifest
 
 
 def edit(path, **facts):
@@ -33,7 +33,7 @@ def test_what_has_no_manifest_is_no_hub(tmp_path, name, cure):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", '"text"', "{}", '{"schema_version": 2}', '{"schema_version": "2"}', "\0\0\0\0"],
+    ["", "{", "[]", "null", '"text"', "{}", '{"schema_version": 3}', '{"schema_version": "3"}', "\0\0\0\0"],
 )
 def test_a_manifest_that_cannot_be_understood_is_damage(labelled_copy, content):
     (labelled_copy / NAME).write_text(content)
@@ -47,7 +47,9 @@ def test_a_manifest_that_is_not_text_is_damage(labelled_copy):
         Hub.open(labelled_copy)
 
 
-@pytest.mark.parametrize("fact", [{"catalog": None}, {"labels": [{"path": "x"}]}, {"index": {"path": "x"}}])
+@pytest.mark.parametrize(
+    "fact", [{"catalog": None}, {"labels": [{"path": "x"}]}, {"index": {"path": "x"}}, {"experts": [{"path": "x"}]}]
+)
 def test_a_manifest_that_lacks_a_part_is_damage(labelled_copy, fact):
     edit(labelled_copy, **fact)
     with pytest.raises(HubDamaged, match="lacks"):
@@ -55,10 +57,10 @@ def test_a_manifest_that_lacks_a_part_is_damage(labelled_copy, fact):
 
 
 def test_another_schema_version_is_said_and_not_read(labelled_copy):
-    edit(labelled_copy, schema_version=3, catalog="in another form")
+    edit(labelled_copy, schema_version=SCHEMA_VERSION + 1, catalog="in another form")
     with pytest.raises(HubTooNew, match="upgrade mllctl") as found:
         Hub.open(labelled_copy)
-    assert (found.value.version, found.value.known) == (3, 2)
+    assert (found.value.version, found.value.known) == (SCHEMA_VERSION + 1, SCHEMA_VERSION)
 
 
 def test_each_file_of_a_hub_is_missed_and_its_truncation_noticed(labelled_copy):

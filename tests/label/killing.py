@@ -51,6 +51,7 @@ OPERATIONS = {
     "merge the parts of labels": compact_labels,
     "restore a generation": lambda path: restore_hub(path, read_history(path)[0].generation),
     "upgrade from version 1": upgrade_hub,
+    "upgrade from version 2": upgrade_hub,
 }
 
 
@@ -76,6 +77,10 @@ def answers(path):
                 hub.overall_hits(stored.model),
                 [column.tolist() for column in masks],
             )
+        for stored in hub.experts():
+            totals = hub.head_totals(stored.expert, evidence)
+            columns = (totals.node, totals.images, totals.total, hub.features(stored.expert)[0].ordinals)
+            found[stored.card.name] = (stored.state, [column.tolist() for column in columns])
         return found
 
 

@@ -20,7 +20,7 @@ from mllctl.backends import towers
 from mllctl.backends.hugging_face import TOKENIZER_FILES, WEIGHT_FILES, cached_file, weight_names
 from mllctl.backends.latency import known_latency
 from mllctl.backends.names import find_checkpoints, split_source
-from mllctl.backends.protocol import ModelCard
+from mllctl.backends.protocol import ExpertCard, ModelCard
 from mllctl.errors import ModelNotLoadable
 
 FLOAT32 = 4  # bytes: what a parameter takes once it is loaded, and in most checkpoints
@@ -122,6 +122,20 @@ def model_facts(card: ModelCard, cache: Path) -> ModelFacts:
         license=known.license if known else None,
         cached=None if files is None else bool(files) and _has_tokenizer(known),
         size_estimated=not files,
+    )
+
+
+def expert_facts(card: ExpertCard) -> ModelFacts:
+    """Gather what is known of an expert: its parameters, and that only a plugin's may have to be downloaded.
+
+    Nobody has written down the licences and operations of classifiers, and `latency` measures encoders.
+    """
+    parameters = card.parameters or None
+    return ModelFacts(
+        parameters=parameters,
+        size_bytes=None if parameters is None else FLOAT32 * parameters,
+        cached=True if card.source.startswith("expert:") else None,
+        size_estimated=True,
     )
 
 

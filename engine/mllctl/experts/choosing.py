@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from mllctl.backends.protocol import Encoder
 from mllctl.captions import TEMPLATE, check_text, class_texts, clean_classes
-from mllctl.errors import StageMissing
+from mllctl.errors import InvalidTask, StageMissing
 from mllctl.experts.labelling import Neighbourhood, expert_label, labelled_nodes
 from mllctl.experts.matching import match_to_nodes
 from mllctl.experts.selection import BUDGET, DISCOUNT, THRESHOLD, ExpertOptions, ExpertSelection
@@ -58,7 +58,7 @@ def select_experts(
         encoder: the one the index was built with; None opens it by the name the hub recorded.
 
     Raises:
-        InvalidTask: on empty or repeated classes, or an option out of its range.
+        InvalidTask: on empty or repeated classes, an option out of its range, or if all experts are barred.
         StageMissing: if there is no caption index, it is too old, or no expert is labelled.
     """
     names = clean_classes(classes)
@@ -132,6 +132,8 @@ def _labels(
         of_classes = np.full((len(expert.card.heads), len(nodes)), np.nan)
         of_classes[:, matched] = label[place].T
         labels.append(of_classes)
+    if not fit and barred:
+        raise InvalidTask(f"no labelled expert is within the limits; {left_out[0][0]}: {left_out[0][1]}")
     if not fit:
         raise StageMissing("no expert has a label that covers these classes", "mllctl label --all")
     return fit, labels, left_out

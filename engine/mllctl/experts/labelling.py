@@ -68,7 +68,7 @@ def expert_label(
     """
     found = hub.head_totals(expert.expert, around.nodes)
     place = np.searchsorted(around.nodes, found.node)
-    shown = np.bincount(place, weights=found.images, minlength=len(around.nodes))
+    shown = np.bincount(place, weights=found.live, minlength=len(around.nodes))
     if (shown < around.images).any():
         return None
     weight = weights[found.domain]

@@ -4,8 +4,8 @@
     read_bundle      what is in a bundle, after every byte of it was checked
     import_labels    a bundle -> a new hub, or more models in one whose graph and images are the same
 
-Files of labels are copied as they are, so an answer is the same to the last bit. The catalog travels as Arrow tables,
-without the room that past changes left in its file. `archive` is the file itself.
+Labels are those of models and of experts. Their files are copied as they are, so an answer is the same to the last bit.
+The catalog travels as Arrow tables, without the room that past changes left in its file. `archive` is the file itself.
 """
 
 import errno
@@ -23,9 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 from mllctl.backends.facts import known_models
-from mllctl.backends.protocol import ModelCard
+from mllctl.backends.protocol import ExpertCard, ModelCard
 from mllctl.errors import HubDamaged, HubError, HubReadOnly, SourceUnreadable, StageMissing
 from mllctl.hub.archive import VERSION, Archive, Member, Piece, is_safe, write_archive
+from mllctl.hub.experts import check_answers, check_expert
 from mllctl.hub.manifest import (
     NAME,
     SCHEMA_VERSION,
@@ -37,13 +38,15 @@ from mllctl.hub.manifest import (
 )
 from mllctl.hub.parts import SCHEMA, quoted
 from mllctl.hub.reading import CARD, Hub
-from mllctl.hub.records import StoredModel
+from mllctl.hub.records import StoredExpert, StoredModel
 from mllctl.hub.snapshot import CATALOG_TABLES
 from mllctl.hub.writing import HubChange, only_writer
 
 README, LICENSES = "README.txt", "licenses"
-FIELDS = ("labels", "orders", "image_features", "caption_features")
+OLDEST_SCHEMA = 2  # which had no experts; what else is in its bundles is as it was
+FIELDS = ("labels", "orders", "image_features", "caption_features", "experts")
 Tables = Mapping[str, pa.Table]
+Cards = dict[int, ModelCard | ExpertCard]
 
 # What must be the same in two hubs for the labels of one to be labels of the other: what, and the first that differs.
 # An image is the same if it has the same place, too, since a label speaks of images by their places.
@@ -122,6 +125,27 @@ class BundledModel:
 
 
 @dataclass(frozen=True)
+class BundledExpert:
+    """A labelled expert of a bundle.
+
+    Attributes:
+        name, kind, fingerprint, parameters, source: as on its card.
+        heads: how many it has.
+        state: of its label, `complete` or `stale`.
+        images: how many live images it was shown.
+    """
+
+    name: str
+    kind: str
+    fingerprint: str
+    parameters: int
+    source: str
+    heads: int
+    state: str
+    images: int
+
+
+@dataclass(frozen=True)
 class Contents:
     """What is in a bundle.
 
@@ -133,7 +157,7 @@ class Contents:
         encoder: sentence encoder of the caption index, None without an index.
         orders: whether all rivals of each image are there, and with them every winner.
         embeddings: whether labels can grow.
-        models: those that are labelled.
+        models, experts: those that are labelled.
         licenses: paths in the bundle of the texts that came with it.
         size: bytes of all files in it.
     """
@@ -150,6 +174,7 @@ class Contents:
     orders: bool
     embeddings: bool
     models: tuple[BundledModel, ...]
+    experts: tuple[BundledExpert, ...]
     licenses: tuple[str, ...]
     size: int
 
@@ -162,8 +187,8 @@ class Imported:
         path: the hub.
         created: whether it was empty, or not there, before.
         generation: its newest now.
-        taken: models whose labels are new in it.
-        skipped: models it had already, labelled.
+        taken: models, then experts, whose labels are new in it.
+        skipped: those it had already, labelled.
     """
 
     path: Path
@@ -193,7 +218,8 @@ def export_labels(
         licenses: files, or folders of files, that go with it: whose the images are, what may be done with the labels.
         orders: whether all rivals of each image go with it; hits are exact without them, but some winners are unknown,
             so how sure a choice is may differ a little.
-        embeddings: whether what models made of images and captions goes with it, so that labels can grow.
+        embeddings: whether what models made of images and captions, and experts of images, goes with it, so that labels
+            can grow.
         overwrite: whether `target` may be there already.
 
     Raises:
@@ -204,21 +230,24 @@ def export_labels(
     if target.exists() and not overwrite:
         raise SourceUnreadable(target, "is there already; name a new file or give --force")
     models = [model for model in hub.models() if hub.label_files(model.model)]
-    if not models:
+    experts = [expert for expert in hub.experts() if expert.labelled]
+    if not models and not experts:
         raise StageMissing("no model of the hub is labelled", "mllctl label --all")
-    for model in models:
-        # Which of two goes first, a node that came later or an earlier winner, only embeddings say.
-        if len(hub.label_files(model.model)) > 1 and not embeddings:
-            reason = (
-                f"the label of {model.card.name} has grown and needs its embeddings (--embeddings) until it is merged"
-            )
+    parts = {model.card.name: hub.label_files(model.model) for model in models}
+    parts |= {expert.card.name: hub.expert_files(expert.expert) for expert in experts}
+    for name, files in parts.items():
+        # Of a model, which of two goes first, a node that came later or an earlier winner, only embeddings say; of an
+        # expert, only what it answered says how parts are merged.
+        if len(files) > 1 and not embeddings:
+            reason = f"the label of {name} has grown and needs its embeddings (--embeddings) until it is merged"
             raise StageMissing(reason, f"mllctl hub compact --hub {hub.path}")
-    manifest = _exported(hub.manifest, {model.model for model in models}, orders=orders, embeddings=embeddings)
+    labelled = {model.model for model in models} | {expert.expert for expert in experts}
+    manifest = _exported(hub.manifest, labelled, orders=orders, embeddings=embeddings)
     tables = _read_catalog(hub, [model.model for model in models])
     pieces = [Piece.of(_table(name), _as_arrow(table)) for name, table in tables.items()]
     pieces += [Piece(Member(f.path, f.size, f.sha256), hub.path / f.path) for f in manifest.files()[1:]]
     pieces += _licenses(hub.path, licenses)
-    facts = _facts(hub, manifest, models)
+    facts = _facts(hub, manifest, models, experts)
     texts = [piece.member.path for piece in pieces if piece.member.path.startswith(f"{LICENSES}/")]
     facts["licenses"] = sorted(texts)
     pieces.append(Piece.of(README, _readme(facts).encode()))
@@ -231,14 +260,15 @@ def export_labels(
     return read_bundle(target)
 
 
-def _exported(manifest: Manifest, models: set[int], *, orders: bool, embeddings: bool) -> Manifest:
+def _exported(manifest: Manifest, labelled: set[int], *, orders: bool, embeddings: bool) -> Manifest:
     """Return the files that go into a bundle, as a manifest."""
-    kept = {"labels": True, "orders": orders, "image_features": embeddings, "caption_features": embeddings}
+    kept = dict.fromkeys(FIELDS, True) | {"orders": orders}
+    kept |= {"image_features": embeddings, "caption_features": embeddings}
     files = {
-        field: tuple(file for file in getattr(manifest, field) if wanted and file.model in models)
+        field: tuple(file for file in getattr(manifest, field) if wanted and file.model in labelled)
         for field, wanted in kept.items()
     }
-    return replace(manifest, experts=(), **files)  # type: ignore[arg-type]
+    return replace(manifest, **files)  # type: ignore[arg-type]
 
 
 def _read_catalog(hub: Hub, models: list[int]) -> dict[str, pa.Table]:
@@ -298,8 +328,11 @@ def _text(file: Path) -> bytes:
         raise SourceUnreadable(file, (error.strerror or str(error)).lower()) from error
 
 
-def _facts(hub: Hub, manifest: Manifest, models: Sequence[StoredModel]) -> dict[str, Any]:
+def _facts(
+    hub: Hub, manifest: Manifest, models: Sequence[StoredModel], experts: Sequence[StoredExpert]
+) -> dict[str, Any]:
     nodes, domains = hub.nodes(), hub.domains()
+    labelled = {file.model for file in (*manifest.labels, *manifest.experts)}
     index = manifest.index
     return {
         "schema_version": manifest.schema_version,
@@ -311,8 +344,10 @@ def _facts(hub: Hub, manifest: Manifest, models: Sequence[StoredModel]) -> dict[
         "domains": {domain.name: domain.images for domain in domains},
         "encoder": index.encoder if index else None,
         "orders": {file.model for file in manifest.orders} == {file.model for file in manifest.labels},
-        "embeddings": {file.model for file in manifest.image_features} == {file.model for file in manifest.labels},
+        "embeddings": {file.model for file in manifest.image_features} == labelled,
         "models": [asdict(_bundled(model)) for model in models],
+        "experts": [asdict(_bundled_expert(expert)) for expert in experts],
+        "expert_cards": {expert.expert: asdict(expert.card) for expert in experts},
         "files_of": {field: [asdict(file) for file in getattr(manifest, field)] for field in FIELDS},
         "index": asdict(index) if index else None,
     }
@@ -326,12 +361,24 @@ def _bundled(model: StoredModel) -> BundledModel:
     return BundledModel(*facts, known.license if known else None, model.state, model.labelled)
 
 
+def _bundled_expert(expert: StoredExpert) -> BundledExpert:
+    card = expert.card
+    facts = (card.name, card.kind, card.fingerprint, card.parameters, card.source)
+    return BundledExpert(*facts, len(card.heads), expert.state, expert.labelled)
+
+
 def _readme(facts: Mapping[str, Any]) -> str:
     models = "\n".join(
         f"  {model['name']}  (weights: {model['license'] or 'licence not known to mllctl'}; "
         f"label {model['state']}, {model['images']} images; loaded as {model['source']})"
         for model in facts["models"]
     )
+    experts = "\n".join(
+        f"  {expert['name']}  ({expert['heads']} heads; label {expert['state']}, {expert['images']} images; "
+        f"loaded as {expert['source']})"
+        for expert in facts["experts"]
+    )
+    listed = f"Models:\n\n{models or '  none'}" + (f"\n\nExperts:\n\n{experts}" if experts else "")
     domains = ", ".join(f"{name} {images}" for name, images in facts["domains"].items())
     texts = "\n".join(f"  {path}" for path in facts["licenses"])
     whose = (
@@ -341,7 +388,7 @@ def _readme(facts: Mapping[str, Any]) -> str:
     )
     kept = "with" if facts["embeddings"] else "without"
     return f"""\
-This is a bundle of labels: what vision-language models showed on sample images of
+This is a bundle of labels: what models, and experts if any, showed on sample images of
 concepts, made by mllctl from generation {facts["generation"]} of a hub ({facts["made"]}).
 It chooses models for other people's classes; there are no images and no weights in it.
 
@@ -352,9 +399,7 @@ It chooses models for other people's classes; there are no images and no weights
 {facts["images"]} images of {facts["nodes_with_images"]} of {facts["nodes"]} nodes ({domains}), {kept} embeddings.
 Bundle version {VERSION}, schema version {facts["schema_version"]}.
 
-Models:
-
-{models}
+{listed}
 
 {whose}
 
@@ -395,8 +440,7 @@ def import_labels(bundle: Path, path: Path) -> Imported:
         archive.check()
         tables = _tables(archive)
         cards, files = _cards(archive, tables["model"]), _files(archive)
-        if lacking := set(cards) - {file.model for file in files["labels"]}:
-            raise archive.damaged(f"it lacks the label of {cards[min(lacking)].name}")
+        _check_owners(archive, cards, files)
         if not (path / NAME).is_file():
             _check_room(archive, path)
             Hub.create(path).close()
@@ -411,14 +455,15 @@ def import_labels(bundle: Path, path: Path) -> Imported:
 
 
 def _import(
-    archive: Archive, tables: Tables, cards: Mapping[int, ModelCard], files: Mapping[str, list[ModelFile]], path: Path
+    archive: Archive, tables: Tables, cards: Cards, files: Mapping[str, list[ModelFile]], path: Path
 ) -> Imported:
     manifest = read_manifest(path)
     with Hub.open(path) as hub:
-        empty = not (hub.nodes() or hub.domains() or hub.models())
+        empty = not (hub.nodes() or hub.domains() or hub.models() or hub.experts())
         if not empty:
             _check_agreement(archive, tables, hub)
         taken = _new_models(archive, cards, hub)
+        known = {expert.card.name: expert.expert for expert in hub.experts()}
     skipped = tuple(card.name for model, card in cards.items() if model not in taken)
     if not taken and not empty:
         return Imported(path, False, manifest.generation, (), skipped)
@@ -431,7 +476,11 @@ def _import(
         index = _index(archive) if empty else None
         wanted = {file.path for field in FIELDS for file in files[field] if file.model in taken}
         places = _extract(archive, {*wanted, *archive.facts["licenses"], *([index.path] if index else [])}, staging)
-        _check_labels(archive, {file.path: places[file.path] for file in files["labels"] if file.model in taken})
+        _check_tables(archive, "label", [file.path for file in files["labels"] if file.model in taken], places)
+        _check_tables(archive, "expert", [file.path for file in files["experts"] if file.model in taken], places)
+        for model in taken:
+            if isinstance(card := cards[model], ExpertCard):
+                _check_expert(archive, card, model, files, places, tables)
         if empty:
             change.fill(tables)
         else:
@@ -439,7 +488,14 @@ def _import(
         if index:
             change.put_index(places[index.path], index)
         for model in taken:
-            ordinal = model if empty else change.add_model(cards[model])
+            card = cards[model]
+            if isinstance(card, ModelCard):
+                ordinal = model if empty else change.add_model(card)
+            elif card.name in known:
+                ordinal = known[card.name]
+                change.remove_expert(ordinal)  # answers on images that are gone are not those of this label
+            else:
+                ordinal = change.add_expert()
             own = {field: [places[file.path] for file in files[field] if file.model == model] for field in FIELDS}
             change.put_files(ordinal, own)
         _keep_licenses(archive, places, path)
@@ -455,9 +511,10 @@ def _contents(archive: Archive) -> Contents:
     facts = archive.facts
     try:
         version = facts["schema_version"]
-        if version != SCHEMA_VERSION:
+        if not OLDEST_SCHEMA <= version <= SCHEMA_VERSION:
             newer = "upgrade mllctl" if version > SCHEMA_VERSION else "have its hub upgraded and exported again"
-            reason = f"holds labels of schema version {version}, this mllctl reads {SCHEMA_VERSION}; {newer}"
+            read = f"{OLDEST_SCHEMA} to {SCHEMA_VERSION}"
+            reason = f"holds labels of schema version {version}, this mllctl reads {read}; {newer}"
             raise SourceUnreadable(archive.path, reason)
         models = tuple(BundledModel(**model) for model in facts["models"])
         return Contents(
@@ -473,6 +530,8 @@ def _contents(archive: Archive) -> Contents:
             orders=facts["orders"],
             embeddings=facts["embeddings"],
             models=models,
+            # Those of schema version 2 lack the word.
+            experts=tuple(BundledExpert(**expert) for expert in facts.get("experts", ())),
             licenses=tuple(facts["licenses"]),
             size=archive.size,
         )
@@ -496,33 +555,62 @@ def _tables(archive: Archive) -> dict[str, pa.Table]:
     return tables
 
 
-def _cards(archive: Archive, table: pa.Table) -> dict[int, ModelCard]:
+def _cards(archive: Archive, table: pa.Table) -> Cards:
+    """Return the cards of models, and behind them those of experts, by ordinal."""
     try:
-        return {
+        cards: Cards = {
             row["model"]: ModelCard(**{name: row[name] for name in CARD}, libraries=json.loads(row["libraries"]))
             for row in table.to_pylist()
         }
-    except (KeyError, TypeError, ValueError) as error:
+        given = {int(expert): card for expert, card in archive.facts.get("expert_cards", {}).items()}
+        experts = {expert: _expert_card(given[expert]) for expert in sorted(given)}
+        names = {card.name for card in (*cards.values(), *experts.values())}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise archive.damaged(f"the cards of its models cannot be understood ({error})") from error
+    if len(names) < len(cards) + len(experts) or cards.keys() & experts.keys():
+        raise archive.damaged("two of its models are one")
+    return cards | experts
+
+
+def _expert_card(facts: Mapping[str, Any]) -> ExpertCard:
+    """Return a card that can be told from others; whether it is true only the label says."""
+    card = ExpertCard(**{**facts, "heads": tuple(facts["heads"])})
+    if not (card.heads and all(isinstance(text, str) for text in (card.name, card.fingerprint, card.preprocess))):
+        raise ValueError("an expert without a name or heads")
+    return card
 
 
 def _files(archive: Archive) -> dict[str, list[ModelFile]]:
     """Return the files of all models by field of the manifest, each a member of its own."""
     facts = archive.facts
+    missing: dict[str, Any] = {"experts": []} if facts["schema_version"] == 2 else {}
     try:
-        files = {field: [ModelFile(**file) for file in facts["files_of"][field]] for field in FIELDS}
+        listed = {**missing, **facts["files_of"]}
+        files = {field: [ModelFile(**file) for file in listed[field]] for field in FIELDS}
         index = _index(archive)
         paths = [file.path for field in FIELDS for file in files[field]] + ([index.path] if index else [])
         lacking = [path for path in (*paths, *facts["licenses"]) if path not in archive.members]
         doubled = len(set(paths)) < len(paths)
         astray = [text for text in facts["licenses"] if not text.startswith(f"{LICENSES}/")]
+        nobodys = [file for field in FIELDS for file in files[field] if type(file.model) is not int]
     except (KeyError, TypeError, AttributeError) as error:
         raise archive.damaged(f"what it says of its files cannot be understood ({error})") from error
     if lacking:
         raise archive.damaged(f"it lacks {lacking[0]}")
-    if doubled or astray:
+    if doubled or astray or nobodys:
         raise archive.damaged("it names a file for what it is not")
     return files
+
+
+def _check_owners(archive: Archive, cards: Cards, files: Mapping[str, list[ModelFile]]) -> None:
+    """Refuse a model or expert without a label, and a file of one as that of the other."""
+    whose = {field: {file.model for file in files[field]} for field in FIELDS}
+    experts = {model for model, card in cards.items() if isinstance(card, ExpertCard)}
+    models = cards.keys() - experts
+    if lacking := (models - whose["labels"]) | (experts - whose["experts"]):
+        raise archive.damaged(f"it lacks the label of {cards[min(lacking)].name}")
+    if experts & (whose["labels"] | whose["orders"] | whose["caption_features"]) or models & whose["experts"]:
+        raise archive.damaged("it names a file for what it is not")
 
 
 def _index(archive: Archive) -> IndexFile | None:
@@ -554,18 +642,17 @@ def _check_agreement(archive: Archive, tables: Tables, hub: Hub) -> None:
                 )
 
 
-def _new_models(archive: Archive, cards: Mapping[int, ModelCard], hub: Hub) -> list[int]:
-    """Return the models of a bundle of which the hub has no label."""
-    known = {model.card.name: model for model in hub.models()}
-    taken = []
-    for model, card in cards.items():
-        there = known.get(card.name)
-        if there and there.card.identity != card.identity:
+def _new_models(archive: Archive, cards: Cards, hub: Hub) -> list[int]:
+    """Return the models and experts of a bundle of which the hub has no label."""
+    known = {model.card.name: model.card.identity for model in hub.models()}
+    known |= {expert.card.name: expert.card.identity for expert in hub.experts()}
+    labelled = {model.card.name for model in hub.models() if hub.label_files(model.model)}
+    labelled |= {expert.card.name for expert in hub.experts() if expert.labelled}
+    for card in cards.values():
+        if known.get(card.name, card.identity) != card.identity:
             reason = f"{hub.path} has another model under the name {card.name} than {archive.path}"
             raise HubError(f"{reason}; `mllctl model remove {card.name} --hub {hub.path}` first", hub.path)
-        if there is None or not hub.label_files(there.model):
-            taken.append(model)
-    return taken
+    return [model for model, card in cards.items() if card.name not in labelled]
 
 
 def _extract(archive: Archive, wanted: Collection[str], staging: Path) -> dict[str, Path]:
@@ -576,7 +663,7 @@ def _extract(archive: Archive, wanted: Collection[str], staging: Path) -> dict[s
     return places
 
 
-def _check_labels(archive: Archive, labels: Mapping[str, Path]) -> None:
+def _check_tables(archive: Archive, kind: str, labels: Sequence[str], places: Mapping[str, Path]) -> None:
     """Refuse files that have not the tables of a label, and no more: every reader of the hub will open them."""
     query = """
           SELECT schema_name, table_name, column_name, data_type,
@@ -586,17 +673,38 @@ def _check_labels(archive: Archive, labels: Mapping[str, Path]) -> None:
         ORDER BY ALL
     """
     with duckdb.connect(":memory:") as db:
-        db.execute((SCHEMA / "label.sql").read_text()).fetchall()
+        db.execute((SCHEMA / f"{kind}.sql").read_text()).fetchall()
         expected = db.execute(query, {"name": "memory"}).fetchall()
-        for path, place in labels.items():
+        for path in labels:
             try:
-                db.execute(f"ATTACH {quoted(place)} AS label (READ_ONLY)")
+                db.execute(f"ATTACH {quoted(places[path])} AS label (READ_ONLY)")
                 found = db.execute(query, {"name": "label"}).fetchall()
                 db.execute("DETACH label")
             except duckdb.Error as error:
                 raise archive.damaged(f"{path} is no label ({str(error).splitlines()[0]})") from error
             if found != expected:
                 raise archive.damaged(f"{path} has not the tables of a label")
+
+
+def _check_expert(
+    archive: Archive,
+    card: ExpertCard,
+    expert: int,
+    files: Mapping[str, list[ModelFile]],
+    places: Mapping[str, Path],
+    tables: Tables,
+) -> None:
+    """Refuse a label of an expert with another card than the bundle says, or with sums or answers that are none."""
+    parts, answers = (
+        [one.path for one in files[field] if one.model == expert] for field in ("experts", "image_features")
+    )
+    try:
+        for path in parts:
+            check_expert(places[path], card, tables["block"], last=path == parts[-1])
+        for path in answers:
+            check_answers(places[path], card)
+    except (duckdb.Error, ValueError) as error:
+        raise archive.damaged(f"{path} {str(error).splitlines()[0]}") from error
 
 
 def _keep_licenses(archive: Archive, places: Mapping[str, Path], path: Path) -> None:

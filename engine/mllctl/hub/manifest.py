@@ -17,7 +17,7 @@ from mllctl.errors import HubDamaged, HubNotFound, HubTooNew, HubTooOld, NotInHu
 
 NAME = "manifest.json"
 HISTORY = "manifests"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 GENERATIONS_KEPT = 10
 
 
@@ -127,7 +127,7 @@ def schema_version(hub: Path) -> int:
     Raises:
         HubNotFound, HubDamaged: as their names say.
     """
-    return _facts(hub, hub / NAME)[1]
+    return read_facts(hub, hub / NAME)[1]
 
 
 def read_history(hub: Path) -> list[Manifest]:
@@ -144,13 +144,19 @@ def past_manifest(hub: Path, generation: int) -> Path:
 
 
 def _past(hub: Path, path: Path, newest: int) -> Manifest | None:
-    facts, version = _facts(hub, path)
+    facts, version = read_facts(hub, path)
     if version != SCHEMA_VERSION or not newest - GENERATIONS_KEPT < facts["generation"] < newest:
         return None
     return _from_json(facts)
 
 
-def _facts(hub: Path, path: Path) -> tuple[dict[str, Any], int]:
+def read_facts(hub: Path, path: Path) -> tuple[dict[str, Any], int]:
+    """Return what a manifest of any schema version says, and that version.
+
+    Raises:
+        HubNotFound: if there is no such file.
+        HubDamaged: if it is no manifest.
+    """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         return facts, operator.index(facts["schema_version"])
@@ -161,26 +167,44 @@ def _facts(hub: Path, path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _parse(hub: Path, path: Path) -> Manifest:
-    facts, version = _facts(hub, path)
+    facts, version = read_facts(hub, path)
     if version != SCHEMA_VERSION:
         raise (HubTooNew if version > SCHEMA_VERSION else HubTooOld)(hub, version, SCHEMA_VERSION)
+    return parse_facts(hub, facts, path.name)
+
+
+def parse_facts(hub: Path, facts: dict[str, Any], name: str = NAME) -> Manifest:
+    """Return what a manifest of this schema version says.
+
+    Raises:
+        HubDamaged: if it lacks something.
+    """
     try:
         return _from_json(facts)
     except (KeyError, TypeError) as error:
-        raise HubDamaged(hub, f"{path.name} lacks {error}") from error
+        raise HubDamaged(hub, f"{name} lacks {error}") from error
 
 
 def write_manifest(hub: Path, manifest: Manifest) -> None:
     """Commit: replace the manifest in one step, durably. Its copy for the history is written before."""
+    write_past_manifest(hub, manifest)
+    _replace(hub / NAME, manifest)
+
+
+def write_past_manifest(hub: Path, manifest: Manifest) -> None:
+    """Write the copy of a manifest that is kept for the history."""
     (hub / HISTORY).mkdir(exist_ok=True)
-    for path in (past_manifest(hub, manifest.generation), hub / NAME):
-        temporary = path.with_name(f"{path.name}.new")
-        with temporary.open("w", encoding="utf-8") as out:
-            json.dump(asdict(manifest), out, indent=1)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+    _replace(past_manifest(hub, manifest.generation), manifest)
+
+
+def _replace(path: Path, manifest: Manifest) -> None:
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as out:
+        json.dump(asdict(manifest), out, indent=1)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def describe(hub: Path, path: str) -> HubFile:
@@ -223,6 +247,5 @@ def _from_json(facts: dict[str, Any]) -> Manifest:
         image_features=tuple(ModelFile(**file) for file in facts["image_features"]),
         caption_features=tuple(ModelFile(**file) for file in facts["caption_features"]),
         index=IndexFile(**facts["index"]) if facts["index"] else None,
-        # Hubs that were made before there were experts lack the word.
-        experts=tuple(ModelFile(**file) for file in facts.get("experts", ())),
+        experts=tuple(ModelFile(**file) for file in facts["experts"]),
     )

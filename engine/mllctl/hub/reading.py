@@ -307,14 +307,18 @@ class Hub(AbstractContextManager["Hub"]):
     def head_totals(self, expert: int, nodes: Sequence[int] | Int) -> HeadTotals:
         """Return what an expert's heads answered on the images of some nodes, by block."""
         query = """
-              SELECT b.node::BIGINT AS node, b.domain::BIGINT AS domain, bit_count(s.shown)::BIGINT AS images, s.total
+              SELECT b.node::BIGINT AS node, b.domain::BIGINT AS domain, bit_count(s.shown)::BIGINT AS images, s.total,
+                     bit_count(s.shown & b.live)::BIGINT AS live
                 FROM expert_block s
                 JOIN block b USING (block)
                WHERE s.expert = $expert AND s.shown <> 0 AND b.node IN (SELECT unnest($nodes::UINTEGER[]))
             ORDER BY b.node, s.block
         """
         found = self._snapshot.lists(query, {"expert": expert, "nodes": _ordinals(nodes).tolist()})
-        return HeadTotals(found["node"], found["domain"], found["images"], found["total"])
+        heads = next((len(stored.card.heads) for stored in self._experts if stored.expert == expert), 1)
+        # Of no rows a matrix has no width.
+        total = found["total"].reshape(-1, heads)
+        return HeadTotals(found["node"], found["domain"], found["images"], found["live"], total)
 
     def shown_images(self, expert: int) -> tuple[Ordinals, Masks]:
         """Return the blocks of an expert's label, ascending, and which of their images are in the sums."""

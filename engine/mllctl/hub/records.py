@@ -103,12 +103,14 @@ class HeadTotals:
     Attributes:
         node, domain: of each block, ordinals, shape (b,).
         images: how many were shown, shape (b,), at least 1.
+        live: how many of these are still there, shape (b,); all, but where a label was imported without its answers.
         total: sum of float16 log-probabilities over them, exact, shape (b, h).
     """
 
     node: NDArray[np.int64]
     domain: NDArray[np.int64]
     images: NDArray[np.int64]
+    live: NDArray[np.int64]
     total: NDArray[np.float64]
 
 

@@ -2,11 +2,13 @@
 
     1 -> 2    labels in parts, with what is beaten in each block; embeddings in Arrow files that can be mapped;
               manifests of earlier generations are kept
+    2 -> 3    labels of experts, a list of files in the manifest; of no other file is anything new
 
-The new files are written beside the old ones and take their place with the manifest: a kill leaves the old hub.
+A step writes new files beside the old ones and gives the manifest its next form. All of them together take the place of
+what was there with one manifest: a kill leaves the old hub.
 """
 
-import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,27 +18,30 @@ import pyarrow.parquet as parquet
 from mllctl.errors import HubTooNew
 from mllctl.hub.features import write_features
 from mllctl.hub.manifest import (
+    HISTORY,
     NAME,
     SCHEMA_VERSION,
-    HubFile,
-    IndexFile,
-    Manifest,
     ModelFile,
     describe,
+    parse_facts,
+    read_facts,
     schema_version,
     sync_folder,
     write_manifest,
+    write_past_manifest,
 )
 from mllctl.hub.parts import new_label, quoted
 from mllctl.hub.reading import FOLDERS, now
 from mllctl.hub.writing import only_writer, sweep
+
+Facts = dict[str, Any]
 
 
 def upgrade_hub(path: Path) -> int:
     """Upgrade the hub at `path` to `SCHEMA_VERSION`, as one new generation.
 
     Labels keep all hits; the whole order of rivals comes back when a label is made again from its embeddings, which
-    is what `mllctl.label.compact_labels` does.
+    is what `mllctl.label.compact_labels` does. Generations of version 2 stay in the history.
 
     Returns:
         The schema version it had.
@@ -49,17 +54,32 @@ def upgrade_hub(path: Path) -> int:
         raise HubTooNew(path, version, SCHEMA_VERSION)
     if version < SCHEMA_VERSION:
         with only_writer(path):
-            _from_1(path)
+            facts, now_it_has = read_facts(path, path / NAME)
+            if now_it_has < SCHEMA_VERSION:
+                _upgrade(path, facts, now_it_has)
     return version
 
 
-def _from_1(path: Path) -> None:
-    facts = json.loads((path / NAME).read_text(encoding="utf-8"))
-    generation = facts["generation"] + 1
+def _upgrade(path: Path, facts: Facts, version: int) -> None:
+    new = {**facts, "generation": facts["generation"] + 1, "made": now(), "note": "hub upgrade"}
+    for step in STEPS[version - 1 :]:
+        new = step(path, new)
+    manifest = parse_facts(path, new)
+    # Before the commit: an mllctl of version 2 that finds this half done has a shorter history, and its hub.
+    for past in (path / HISTORY).glob("*.json"):
+        its, had = read_facts(path, past)
+        if had == 2:
+            write_past_manifest(path, parse_facts(path, _from_2(path, its)))
+    write_manifest(path, manifest)
+    sweep(path, history=not manifest.read_only)
+
+
+def _from_1(path: Path, facts: Facts) -> Facts:
+    generation = facts["generation"]
     for folder in FOLDERS:
         (path / folder).mkdir(exist_ok=True)
-    labels: list[ModelFile] = []
-    features: dict[str, list[ModelFile]] = {"image": [], "caption": []}
+    labels: list[Facts] = []
+    features: dict[str, list[Facts]] = {"image": [], "caption": []}
     for file in facts["labels"]:
         name = f"labels/{file['model']:06d}-{generation:06d}.duckdb"
         _convert_label(path / file["path"], path / facts["catalog"]["path"], path / name)
@@ -71,24 +91,21 @@ def _from_1(path: Path) -> None:
             files.append(_described(path, name, file["model"]))
     for folder in ("labels", "features"):
         sync_folder(path / folder)
-    manifest = Manifest(
-        schema_version=2,
-        generation=generation,
-        read_only=facts["read_only"],
-        catalog=HubFile(**facts["catalog"]),
-        made=now(),
-        note="hub upgrade",
-        labels=tuple(labels),
-        image_features=tuple(features["image"]),
-        caption_features=tuple(features["caption"]),
-        index=IndexFile(**facts["index"]) if facts["index"] else None,
-    )
-    write_manifest(path, manifest)
-    sweep(path, history=not manifest.read_only)
+    converted = {"labels": labels, "image_features": features["image"], "caption_features": features["caption"]}
+    return {**facts, "schema_version": 2, **converted, "orders": []}
 
 
-def _described(path: Path, name: str, model: int) -> ModelFile:
-    return ModelFile(**asdict(describe(path, name)), model=model)
+def _from_2(_: Path, facts: Facts) -> Facts:
+    # While there was no version 3, experts were written under 2.
+    return {**facts, "schema_version": 3, "experts": facts.get("experts", [])}
+
+
+# The first is that of version 1.
+STEPS: tuple[Callable[[Path, Facts], Facts], ...] = (_from_1, _from_2)
+
+
+def _described(path: Path, name: str, model: int) -> Facts:
+    return asdict(ModelFile(**asdict(describe(path, name)), model=model))
 
 
 def _convert_label(source: Path, catalog: Path, target: Path) -> None:

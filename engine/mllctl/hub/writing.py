@@ -54,6 +54,7 @@ PLACES = {
     "orders": "labels/.arrow",
     "image_features": "features/-image.arrow",
     "caption_features": "features/-caption.arrow",
+    "experts": "labels/.duckdb",
 }
 EXPERT = "expert.duckdb"  # in a folder of staging: a part of an expert's label
 
@@ -341,11 +342,16 @@ class HubChange:
             Its ordinal.
         """
         if expert is None:
-            expert = self._counter("model")
-            self._set_counter("model", expert + 1)
+            expert = self.add_expert()
         name = f"labels/{expert:06d}-{self._new.generation:06d}.duckdb"
         file.replace(self._staged(name))
         self._put("experts", ModelFile(name, 0, "", expert), whole=whole)
+        return expert
+
+    def add_expert(self) -> int:
+        """Return the ordinal of an expert that is new; its card comes with its label."""
+        expert = self._counter("model")
+        self._set_counter("model", expert + 1)
         return expert
 
     def remove_expert(self, expert: int) -> None:
@@ -412,7 +418,7 @@ class HubChange:
         self._db.unregister("incoming")
 
     def put_files(self, model: int, files: Mapping[str, Sequence[Path]]) -> None:
-        """Move in the label, and what goes with it, that another hub has of a model which has none here.
+        """Move in the label, and what goes with it, that another hub has of a model or expert which has none here.
 
         Args:
             model: ordinal here.
@@ -537,8 +543,14 @@ def bare_models(manifest: Manifest) -> set[int]:
     return {file.model for file in manifest.labels} - {file.model for file in manifest.image_features}
 
 
+def bare_experts(manifest: Manifest) -> set[int]:
+    """Return the experts whose answers are not there: of those that are labelled, the label was imported and cannot
+    grow."""
+    return {file.model for file in manifest.experts} - {file.model for file in manifest.image_features}
+
+
 def cannot_grow(names: Sequence[str]) -> str:
-    """Say of bare models, at least one, why their labels stay as they are, and what to type."""
+    """Say of bare models or experts, at least one, why their labels stay as they are, and what to type."""
     others = f" (and of {len(names) - 1} more)" if len(names) > 1 else ""
     cure = f"`mllctl model remove {names[0]}`, and label it again where its images are"
     return f"the label of {names[0]}{others} was imported without its embeddings and stays as it is; {cure}"

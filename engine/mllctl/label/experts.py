@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mllctl.backends.protocol import Expert, ExpertCard
-from mllctl.errors import HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable
+from mllctl.errors import HubError, HubReadOnly, InvalidTask, ModelNotLoadable, SourceUnreadable
 from mllctl.hub import Features, Hub, LabelInput, StoredExpert
 from mllctl.hub.experts import write_expert
 from mllctl.hub.features import Float16
 from mllctl.hub.records import Masks, Ordinals, find
-from mllctl.hub.writing import EXPERT, HubChange, change_hub
+from mllctl.hub.writing import EXPERT, HubChange, bare_experts, cannot_grow, change_hub
 from mllctl.images import Skipped
 from mllctl.images.feeding import WORKERS
 from mllctl.label.showing import BATCH, LabelReport, label_input
@@ -78,21 +78,40 @@ def label_experts(
         HubReadOnly: on the bundled demo hub.
         SourceUnreadable: if not one image can be read.
         InvalidTask: if the hub has another model of such a name.
+        HubError: if a label was imported without its answers, and there are images that it lacks.
         ModelNotLoadable: if what comes out is not numbers.
     """
     with Hub.open(path) as hub:
         given = label_input(hub)
         for expert in experts:
             check_expert(hub, expert.card)
+        settled = _settled(hub, experts)
     # In the order of blocks, whatever their nodes: a batch decides the last bits of an answer.
     order = np.lexsort((given.bit, given.block))
     with ExitStack() as held:
-        viewers = [_viewer(held, path, expert, given, order) for expert in experts]
-        todo = order[np.isin(order, np.concatenate([viewer.todo for viewer in viewers]))].tolist()
-        skipped = show_images(viewers, batch, given, todo, progress, workers)
+        viewers = {
+            expert.card.identity: _viewer(held, path, expert, given, order)
+            for expert in experts
+            if expert.card.identity not in settled
+        }
+        todo = order[np.isin(order, np.concatenate([order[:0], *(viewer.todo for viewer in viewers.values())]))].tolist()
+        skipped = show_images(list(viewers.values()), batch, given, todo, progress, workers)
         return [
-            _report(path, expert.card, viewer, given, skipped) for expert, viewer in zip(experts, viewers, strict=True)
+            settled.get(expert.card.identity)
+            or _report(path, expert.card, viewers[expert.card.identity], given, skipped)
+            for expert in experts
         ]
+
+
+def _settled(hub: Hub, experts: Sequence[Expert]) -> dict[str, LabelReport]:
+    """Return the reports of those whose labels were imported without their answers and lack nothing."""
+    reports = {}
+    for card in (expert.card for expert in experts):
+        known = _known(hub, card)
+        if known and is_settled_expert(hub, known):
+            report = LabelReport(card.name, known.labelled, shown=0, skipped=(), hits=None, changed=False)
+            reports[card.identity] = report
+    return reports
 
 
 def _viewer(held: ExitStack, path: Path, expert: Expert, given: LabelInput, order: NDArray[np.int64]) -> Viewer:
@@ -131,6 +150,19 @@ def check_expert(hub: Hub, card: ExpertCard) -> None:
         raise InvalidTask(f"the hub has another model of the name {card.name}, from {source}; {cure}")
 
 
+def is_settled_expert(hub: Hub, stored: StoredExpert) -> bool:
+    """Say whether nothing can be added to the label of an expert, which was imported without its answers.
+
+    Raises:
+        HubError: if there is something to add.
+    """
+    if stored.state == "none" or stored.expert not in bare_experts(hub.manifest):
+        return False
+    if stored.state != "complete":
+        raise HubError(cannot_grow([stored.card.name]), hub.path)
+    return True
+
+
 def follow_removal(change: HubChange, hub: Hub, given: LabelInput) -> None:
     """Take images that are no longer in `given` out of the sums of all experts.
 
@@ -155,11 +187,15 @@ def compact_experts(path: Path, names: Collection[str] | None = None) -> list[st
 
     Raises:
         HubReadOnly, HubBusy: as their names say.
+        HubError: if a label was imported without its answers.
     """
     with Hub.open(path) as hub:
         if hub.manifest.read_only:
             raise HubReadOnly(path)
         chosen = [one for one in hub.experts() if _is_chosen(hub, one, names)]
+        bare = [one.card.name for one in chosen if one.labelled and one.expert in bare_experts(hub.manifest)]
+        if bare:
+            raise HubError(cannot_grow(bare), path)
     for stored in chosen:
         with change_hub(path, f"hub compact {stored.card.name}", WRITER_WAIT) as change, Hub.open(path) as hub:
             given, (images, _) = hub.label_input(), hub.features(stored.expert)

@@ -25,6 +25,7 @@ from mllctl.backends.unchanged import is_unchanged
 from mllctl.errors import ModelNotLoadable
 from mllctl.hub import Features, Hub, StoredModel, bundled_hub
 from mllctl.images import uris as places
+from mllctl.label.experts import is_settled_expert
 from mllctl.label.showing import (
     LabelReport,
     check_known,
@@ -118,6 +119,7 @@ def plan_expert(hub: Hub, source: str) -> LabelPlan | None:
 
     Raises:
         StageMissing, HubReadOnly: as `plan_label` does.
+        HubError: if its label was imported without its answers, and there are images that it lacks.
     """
     stored = next((known for known in hub.experts() if known.card.source == source), None)
     if stored is None and not source.startswith("expert:"):
@@ -127,6 +129,7 @@ def plan_expert(hub: Hub, source: str) -> LabelPlan | None:
     if stored is not None:
         waiting = staged(staging_of(hub.path, stored.card), "image")
         known = Features.joined(hub.features(stored.expert)[0], waiting).held(given.images)
+        known |= is_settled_expert(hub, stored)
     todo = [given.uris[row] for row in np.flatnonzero(~known)]
     size, missing = _size_of(todo)
     return LabelPlan(
