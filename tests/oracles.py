@@ -7,6 +7,8 @@ axes as the kernels. Ties always go to the lower index.
 import itertools
 import math
 
+import numpy as np
+
 
 def beats(row, u, v):
     """Whether node u beats node v, given one image's similarity to every node."""
@@ -583,3 +585,80 @@ def sign_flip(difference):
     return sum(abs(sum(s * d for s, d in zip(signs, difference, strict=True))) >= seen for signs in choices) / len(
         choices
     )
+
+
+# -- transferability ----------------------------------------------------------------------------------
+
+
+def leep(theta, labels):
+    """Two loops over images and source classes."""
+    total = 0.0
+    for x in range(len(theta)):
+        said = 0.0
+        for z in range(theta.shape[1]):
+            column = sum(theta[i, z] for i in range(len(theta)))
+            if column > 0:
+                same = sum(theta[i, z] for i in range(len(theta)) if labels[i] == labels[x])
+                said += same / column * theta[x, z]
+        total += np.log(said)
+    return total / len(theta)
+
+
+def nce(source, labels):
+    """Minus the entropy of labels within each source class."""
+    total = 0.0
+    for x in range(len(labels)):
+        alike = [labels[i] for i in range(len(labels)) if source[i] == source[x]]
+        total += np.log(alike.count(labels[x]) / len(alike))
+    return total / len(labels)
+
+
+def logme(features, labels):
+    """Evidence of dense Gaussians, at the alpha and beta that the fixed point of the definition reaches."""
+    n, d = features.shape
+    found = []
+    for label in np.unique(labels):
+        y = (labels == label).astype(float)
+        alpha, beta = 1.0, 1.0
+        for _ in range(5000):
+            a = alpha * np.eye(d) + beta * features.T @ features
+            m = beta * np.linalg.solve(a, features.T @ y)
+            gamma = d - alpha * np.trace(np.linalg.inv(a))
+            residual = ((features @ m - y) ** 2).sum()
+            alpha, beta = gamma / (m @ m + 1e-5), (n - gamma) / (residual + 1e-5)
+        a = alpha * np.eye(d) + beta * features.T @ features
+        m = beta * np.linalg.solve(a, features.T @ y)
+        evidence = n / 2 * np.log(beta) + d / 2 * np.log(alpha) - n / 2 * np.log(2 * np.pi)
+        evidence -= beta / 2 * ((features @ m - y) ** 2).sum() + alpha / 2 * m @ m + np.linalg.slogdet(a)[1] / 2
+        found.append(evidence / n)
+    return np.mean(found)
+
+
+def h_score(features, labels):
+    """The trace as it is written."""
+    means = np.array([features[labels == label].mean(axis=0) for label in labels])
+    covariance = np.atleast_2d(np.cov(features, rowvar=False))
+    return np.trace(np.linalg.pinv(covariance, rcond=1e-10) @ np.atleast_2d(np.cov(means, rowvar=False)))
+
+
+def transrate(features, labels, epsilon=1e-4):
+    """Log determinants of d x d."""
+
+    def rate(some):
+        scaled = np.eye(some.shape[1]) + some.T @ some / (len(some) * epsilon)
+        return np.linalg.slogdet(scaled)[1] / 2
+
+    centred = features - features.mean(axis=0)
+    return rate(centred) - np.mean([rate(centred[labels == label]) for label in np.unique(labels)])
+
+
+def emms_residual(features, f_labels, weights):
+    """Least squares of the weighted F-labels on standardised features."""
+
+    def standard(values):
+        spread = values.std(axis=0)
+        return (values - values.mean(axis=0)) / np.where(spread > 1e-12, spread, 1) * (spread > 1e-12)
+
+    x = standard(features)
+    y = sum(weight * standard(f_labels[:, :, k].astype(float)) for k, weight in enumerate(weights))
+    return ((x @ np.linalg.lstsq(x, y, rcond=None)[0] - y) ** 2).sum()

@@ -78,7 +78,7 @@ def test_experts_are_selected_saved_asked_and_explained(run, hub, tmp_path):
     assert asked.code == 0, asked.err
     told = {row["path"].split("/")[-2].split(".")[0]: row for row in asked.json["predictions"]}
     assert {shown: row["class"] for shown, row in told.items()} == {name: name for name in CLASSES[1::2]}
-    assert told["car"]["models"] == ["colours/things"]
+    assert told["car"]["models"][0] == "colours/things"
     measured = run("predict", pictures, "--selection", "experts.json", "--truth", "folder")
     assert "top-1 %" in measured.out
     assert run("export", "heads", "--selection", "experts.json").code == 2

@@ -10,7 +10,7 @@ from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.select.selection import MATCHINGS, DomainWeight, Matching
 
 # docs/decisions.md says how it was chosen.
-THRESHOLD = 0.25
+THRESHOLD = 1.0
 BUDGET = 2  # experts a class, as in the paper's Table 1
 DISCOUNT = 0.5
 

@@ -94,7 +94,9 @@ def label_experts(
             for expert in experts
             if expert.card.identity not in settled
         }
-        todo = order[np.isin(order, np.concatenate([order[:0], *(viewer.todo for viewer in viewers.values())]))].tolist()
+        todo = order[
+            np.isin(order, np.concatenate([order[:0], *(viewer.todo for viewer in viewers.values())]))
+        ].tolist()
         skipped = show_images(list(viewers.values()), batch, given, todo, progress, workers)
         return [
             settled.get(expert.card.identity)
