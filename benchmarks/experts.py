@@ -30,7 +30,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from mllctl.kernels.transferability import leep, logme
 
 from mllctl.backends import load_expert, load_model
 from mllctl.backends.sentence import sentence_encoder
@@ -38,19 +37,21 @@ from mllctl.backends.sharing import one_batch
 from mllctl.demo import demo_images, demo_tasks
 from mllctl.evaluate import Task, answer_tasks
 from mllctl.experts import ExpertSelection, select_experts
+from mllctl.experts.selection import BUDGET, THRESHOLD
 from mllctl.hub import Hub, StoredExpert, cache_folder
 from mllctl.images import open_image
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.bootstrap import central_interval, resample_mean
 from mllctl.kernels.chco import best_heads, certainty, combine_experts, head_answers, least_losses
 from mllctl.kernels.patch import SCALES, patched_confidence
+from mllctl.kernels.transferability import leep, logme
 from mllctl.select import select_models
 from mllctl.wordnet import wordnet
 
 BATCH = 32
 DRAWS = 10  # of experts and heads at random
 ALL = 1e9  # a threshold that every loss is under
-K = 2  # the paper's Table 1
+K = BUDGET
 BUDGETS = (1, 2, 3, 4, 5)
 THRESHOLDS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, ALL)
 LEAST = 20  # images of a super-class, in the graph and to be answered
@@ -447,25 +448,21 @@ def print_super_classes(hub: Hub) -> None:
         only = {**barred, **{other.card.name: "left out" for other in experts if other is not one}}
         got = np.array([super_task(hub, pair, only, labelled, said, truth, given.image_node) for pair in pairs])
         gain = got[:, 0] - got[:, 1]
-        first = [percent(value) for value in got[0]]
-        everywhere = [percent(value) for value in got[1:].mean(axis=0)]
-        won = f"{int((gain[1:] > 0).sum())} / {int((gain[1:] < 0).sum())}"
-        rows.append([one.card.name, *first, *everywhere, won])
+        rows.append([one.card.name, *map(percent, got[0]), *map(percent, got[1:].mean(axis=0)), won(gain[1:])])
     columns = (
         "expert",
         "dog or cat: CHCO",
         "one head",
-        "heads",
         f"mean of {len(pairs) - 1} pairs: CHCO",
         "one head",
-        "heads",
-        "CHCO better / worse",
+        "better / worse",
     )
-    rows = [
-        [row[0], row[1], row[2], f"{float(row[3]) / 100:.0f}", row[4], row[5], f"{float(row[6]) / 100:.0f}", row[7]]
-        for row in rows
-    ]
     print_table("super-classes of ImageNet's heads, balanced accuracy", columns, rows)
+
+
+def won(gain: Float) -> str:
+    """Say on how many tasks a difference is above and below 0."""
+    return f"{int((gain > 0).sum())} / {int((gain < 0).sum())}"
 
 
 def sister_pairs(hub: Hub, truth: Int, shown: Int) -> list[tuple[int, int]]:
@@ -513,8 +510,8 @@ def super_task(
     said: Mapping[int, Float],
     truth: Int,
     shown: Int,
-) -> tuple[float, float, float]:
-    """Return the balanced accuracy of combined heads and of single heads on two classes, and how many are combined."""
+) -> tuple[float, float]:
+    """Return the balanced accuracy of combined heads and of single heads on two classes."""
     nodes, below = hub.nodes(), descendants(hub)
     classes = [f"{nodes[node].name}#{nodes[node].synset}" for node in pair]
     found = select_experts(hub, classes, None, 1, ALL, recursive=True, barred=barred)
@@ -530,7 +527,7 @@ def super_task(
             asked = np.isin(truth, list(below[node]))
             parts.append((head_answers(np.exp(said[expert][asked]), weights).argmax(axis=1) == c).mean())
         right.append(float(np.mean(parts)))
-    return right[0], right[1], float((found.combinations[0] > 0).any(axis=1).sum())
+    return right[0], right[1]
 
 
 # -- the road -----------------------------------------------------------------------------------------
@@ -567,7 +564,7 @@ def main() -> None:
     parser.add_argument("hub", type=Path)
     parser.add_argument("--skip", nargs="*", default=[], help="experts that are left out of the demo tasks")
     parser.add_argument("--orders", type=int, default=30, help="random orders of growth")
-    parser.add_argument("--threshold", type=float, default=ALL, help="largest loss of a class that experts are given")
+    parser.add_argument("--threshold", type=float, default=THRESHOLD, help="largest loss of a class for experts")
     options = parser.parse_args()
     with Hub.open(options.hub) as hub:
         tasks = ask_all(hub, options.skip)
