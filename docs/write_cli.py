@@ -464,6 +464,18 @@ KEYS = {
         "heads[].open_clip": "Whether open_clip alone loads the model; the manifest says how.",
         "heads[].why_not": "Why it does not, in words; else null.",
     },
+    "rank": {
+        "models[].model": "Name of its file, without the ending; models are in the order of the first score.",
+        "models[].truth": "What it really reached; null without --truth.",
+        "models[].summing_seconds": "What it took to sum up its features, which the scores share.",
+        "models[].scores[].score": "Name.",
+        "models[].scores[].value": "The greater the better; null if the model lacks what the score needs.",
+        "models[].scores[].seconds": "What it took.",
+        "scores[].score": "Name.",
+        "scores[].weighted_tau": "Weighted Kendall tau with the truth; null without, or where it is undefined.",
+        "scores[].agreement[].score": "Another score, or itself.",
+        "scores[].agreement[].weighted_tau": "Weighted Kendall tau of the two; null where it is undefined.",
+    },
     "evaluate": {
         "mean_top1.*": "Mean top-1 of each method over the tasks, in [0, 1].",
         "intervals.*[]": "Ends of a 90 % bootstrap interval over the tasks, of each method's mean.",

@@ -37,6 +37,7 @@ HOME = {
     "label": "label",
     "select": "select",
     "explain": "explain",
+    "rank": "rank",
     "predict": "predict",
     "export": "export",
     "captions": "captions",

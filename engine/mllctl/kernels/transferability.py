@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from mllctl.kernels.arrays import AnyArray, Float
-from mllctl.kernels.emms import Emms, emms, emms_of_classes
+from mllctl.kernels.emms import Emms, emms, emms_of, emms_of_classes
 from mllctl.kernels.marginal import logme, logme_of, logme_regression
 from mllctl.kernels.mixture import mixture_posterior
 from mllctl.kernels.summary import FeatureSummary, checked_features, relabelled
@@ -21,6 +21,7 @@ __all__ = [
     "Emms",
     "FeatureSummary",
     "emms",
+    "emms_of",
     "emms_of_classes",
     "gbc",
     "h_score",
