@@ -17,6 +17,12 @@
     sdag        mean logits of an expert -> labels of a semantic graph's nodes; which node is which class
     chco        combine heads of experts for classes, choose experts, and let them answer together (Eq 4-13)
     simplices   lower a quadratic over simplices: the steps of chco
+    patch       experts and a general model together
+    summary     features of labelled images, summed up for the scores of transferability
+    marginal    the evidence of linear models over features (LogME)
+    emms        how well features reach label embeddings of several foundation models
+    mixture     a mixture of Gaussians, for N-LEEP
+    transferability  all such scores under one name
     order       embeddings of one model -> who beats the true node of each image, best first
 
 Axes: m models, c classes, v nodes, i images, h heads, d embedding width. float64 unless said.

@@ -111,7 +111,7 @@ def rank_models(
         task: features and labels.
         scores: names in `SCORES`, distinct.
         truth: what each model reached, shape (m,).
-        progress: told the model, scores done and scores in all.
+        progress: told the model, the part of the scores that is done as a number of images, and the images.
 
     Raises:
         InvalidTask: on an unknown or repeated score, or one that no model has what it needs for.
@@ -129,7 +129,7 @@ def rank_models(
             seconds[m, s] = time.perf_counter() - begin
             values[m, s] = np.nan if found is None else found
             if progress:
-                progress(model.name, s + 1, len(scores))
+                progress(model.name, len(task.labels) * (s + 1) // len(scores), len(task.labels))
     for s, name in enumerate(scores):
         if np.isnan(values[:, s]).all():
             raise InvalidTask(f"no model has what {name} needs: {NEEDS.get(name, 'finite features')}; leave it out")
