@@ -23,6 +23,8 @@
     emms        how well features reach label embeddings of several foundation models
     mixture     a mixture of Gaussians, for N-LEEP
     transferability  all such scores under one name
+    ranking     how good a ranking of models is: regret, the top, rank correlations
+    paired      whether one method beats another over tasks
     order       embeddings of one model -> who beats the true node of each image, best first
 
 Axes: m models, c classes, v nodes, i images, h heads, d embedding width. float64 unless said.
