@@ -13,7 +13,7 @@ from mllctl.captions import PROMPT, TEMPLATE, class_prompts, class_texts, read_c
 from mllctl.errors import InvalidTask
 from mllctl.experts.selection import THRESHOLD
 from mllctl.files import check_new
-from mllctl.hub import Hub, bundled_hub
+from mllctl.hub import Hub, bundled_hub, cache_folder
 from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
 from mllctl.reuse.saved import DEFAULT_WEIGHTING, save_selection
 from mllctl.select import BREADTHS, ESTIMATORS, MATCHINGS, Answer, Matching, Selection, chance
@@ -38,7 +38,7 @@ from mllctl_cli.budget import (
     write_plot,
 )
 from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
-from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
+from mllctl_cli.options import DeviceOption, DomainOption, HubOption, JsonOption, hub_path, index_encoder
 
 if TYPE_CHECKING:
     from mllctl.experts import ExpertSelection
@@ -125,6 +125,16 @@ def select(
     allow_unknown_license: UnknownLicenseOption = False,
     cached_only: CachedOption = False,
     models: ModelsOption = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            "--examples",
+            metavar="DIR",
+            help="A few labelled images of yours, DIR/CLASS/*.jpg: candidates are shown them, and chosen anew.",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
     experts: ExpertsOption = False,
     threshold: ThresholdOption = THRESHOLD,
     cost: CostOption = None,
@@ -157,13 +167,17 @@ def select(
 
     Nothing else is needed: no images, no labels, no weights of any model. The models of a class are ordered by reuse:
     precision on the class, blended with the mean over the task. Three answers stand side by side, with how sure they
-    are and the Python that uses them; the verdict may be to take the best-overall model instead.
+    are and the Python that uses them; the verdict may be to take the best-overall model instead. With --examples the
+    candidates are loaded and shown images of yours, which count the more the more there are. Images that cannot be read
+    are reported and skipped (exit code 3).
 
     Example: mllctl select --classes classes.txt --domain satellite
     """
     names = read_classes(classes, class_)
     if save is None and (breadth or prompt or calibrated or force or weighting != DEFAULT_WEIGHTING):
         raise InvalidTask("--breadth, --weighting, --template, --calibrated and --force are for --save FILE")
+    if examples and experts:
+        raise InvalidTask("--examples are about models; leave them out, or --experts")
     told = _find("--breadth", breadth, BREADTHS) if breadth else None
     weighed = find_weighting(weighting)
     prompts = tuple(prompt or (PROMPT,))
@@ -199,6 +213,8 @@ def select(
             template=template,
             barred=barred_models(opened, limits),
         )
+        if examples:
+            selection = _with_examples(opened, selection, examples, prompts, device)
         warm = _temperatures(opened, selection) if calibrated else None
         if experts:
             found = _choose_experts(opened, selection, threshold, captions, template)
@@ -220,6 +236,25 @@ def select(
     say_limits(selection)
     if save:
         render.say(f"wrote {save}; next: mllctl predict --selection {save} --images DIR")
+    if selection.examples and selection.examples.skipped:
+        raise typer.Exit(3)
+
+
+def _with_examples(hub: Hub, selection: Selection, folder: Path, prompts: tuple[str, ...], device: str) -> Selection:
+    """Show labelled images to the candidates, and say what was done."""
+    from mllctl.reuse.examples import read_examples
+    from mllctl.reuse.showing import Showing
+
+    passed: list[str] = []
+    given = read_examples(folder, selection.classes, passed.append)
+    if passed:
+        render.say(f"{len(passed)} files without an image's ending were passed over, such as {passed[0]}")
+    with render.progress() as progress:
+        how = Showing(device, cache=cache_folder(), say=render.say, progress=progress)
+        found = mllctl.with_examples(hub, selection, given, prompts, how)
+    for missed in found.examples.skipped if found.examples else ():
+        render.say(f"skipped {missed.path}: {missed.reason}")
+    return found
 
 
 def _choose_experts(
@@ -361,6 +396,31 @@ def selection_json(selection: Selection, hub: Path) -> dict[str, Any]:
         "domain_matched": selection.domain_matched,
         "domains": [{"name": d.name, "similarity": d.similarity, "weight": d.weight} for d in selection.domains],
         "classes": _classes_json(selection),
+        **_examples_json(selection),
+    }
+
+
+def _examples_json(selection: Selection) -> dict[str, Any]:
+    """Return what is told of examples; nothing without."""
+    shown = selection.examples
+    if not shown:
+        return {}
+    return {
+        "examples": {
+            "images": int(shown.images.sum()),
+            "classes": int((shown.images > 0).sum()),
+            "worth": shown.worth,
+            "models": [
+                {
+                    "model": name,
+                    "hits": int(shown.hits[m].sum()),
+                    "expected": float((shown.expected[m] * shown.images).sum()),
+                    "names_precision": float(shown.expected[m].mean()),
+                }
+                for m, name in enumerate(selection.names)
+            ],
+        },
+        "skipped": [{"path": one.path, "reason": one.reason} for one in shown.skipped],
     }
 
 
@@ -429,6 +489,7 @@ def python_lines(selection: Selection, answer: Answer, hub: Path) -> list[str]:
         "import mllctl",
         f"with mllctl.Hub.open({'mllctl.find_hub()' if hub == bundled_hub() else repr(str(hub))}) as hub:",
         f"    selection = mllctl.select_models(hub, {', '.join(given)})",
+        *(["    selection = mllctl.with_examples(hub, selection, DIR)  # your images"] if selection.examples else []),
         _loading_line(answer),
         "names = ensemble.predict(images).names  # images: a list of PIL images",
     ]
@@ -451,6 +512,8 @@ def _print_selection(selection: Selection, hub: Path) -> None:
     render.print_table(("class", "model", "precision %", "evidence from"), rows, ("precision %",), ("model",))
     render.print_line()
     facts = {_title(selection, answer): _said(selection, answer) for answer in selection.answers}
+    if selection.examples:
+        facts["examples"] = _said_of_examples(selection)
     facts["best-overall model"] = _with_mean(selection, selection.overall)
     facts["verdict"] = f"{selection.verdict.advice}: {selection.verdict.reason}"
     if selection.domain_matched:
@@ -462,6 +525,17 @@ def _print_selection(selection: Selection, hub: Path) -> None:
         render.print_line(line)
     for answer in selection.answers:
         render.print_line(_loading_line(answer))
+
+
+def _said_of_examples(selection: Selection) -> str:
+    """Say how many images were shown, and what the chosen model showed on them."""
+    shown, m = selection.examples, selection.single
+    if not shown:
+        return ""
+    images, hits = int(shown.images.sum()), int(shown.hits[m].sum())
+    hoped = float((shown.expected[m] * shown.images).sum())
+    of = f"{images} images of {int((shown.images > 0).sum())} classes, beside names that are worth {shown.worth:.0f}"
+    return f"{of}; {selection.names[m]} has {hits} right, by names {hoped:.1f} were expected"
 
 
 def _title(selection: Selection, answer: Answer) -> str:
