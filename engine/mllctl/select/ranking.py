@@ -50,8 +50,7 @@ def rank(precision: Float, share: Float, covered: Bool, overall: int, options: O
     bound, bound_of_few = float(reuse.max(axis=0).mean()), few.bound / len(covered) - lift
     answers = (
         Answer("one", one, (single,), _mean(share, one, covered), True, float(reuse[single].mean())),
-        Answer(
-            "few", members, _used(members), _mean(share, members, covered), few.exact, bound_of_few),
+        Answer("few", members, _used(members), _mean(share, members, covered), few.exact, bound_of_few),
         Answer("each", each, _used(each), _mean(share, each, covered), True, bound),
     )
     return Ranked(reuse, single, answers)
