@@ -13,8 +13,10 @@ from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.kernels.shrinkage import EDGE, LEAST, Belief
 
 # docs/decisions.md says how these were measured.
-WORTH = 32.0  # images that what names say of a model on a whole task is worth
-STRENGTH = 16.0  # and what they say, once that is put right, of a class
+WORTH = 32.0  # images that names are worth where nodes have nothing in common with the classes but their graph
+NEAREST = 0.25  # distance of the nodes below which nothing was measured
+UNCOVERED = 2.0  # distance of a class for which no node speaks
+STRENGTH = 3.0  # images that what is expected of a class is worth, once the model's mean is put right
 ALIKE = 10.0  # images that it is worth to suppose that two models have nothing in common
 
 
@@ -46,7 +48,22 @@ class Blend:
         return Belief(mean, np.maximum(inside * (1 - inside) / variance - 1, LEAST))
 
 
-def blended_precision(prior: Float, hits: Int, images: Int, strength: float = STRENGTH, worth: float = WORTH) -> Blend:
+def worth_of_names(similarity: Float, covered: Bool) -> float:
+    """Return how many labelled images what names say of a model on a whole task is worth.
+
+        w = 32 / max(mean_c d[c], 0.25),   d[c] = 1 - Z[c], or 2 where no node speaks for c
+
+    What models do better or worse than names have it varies the more, the further the nodes are from the classes.
+
+    Args:
+        similarity: Z of the node that says most of each class, shape (c,).
+        covered: whether any does, shape (c,).
+    """
+    distance = np.where(covered, 1 - np.clip(similarity, 0, 1), UNCOVERED)
+    return WORTH / max(float(distance.mean()), NEAREST)
+
+
+def blended_precision(prior: Float, hits: Int, images: Int, worth: float, strength: float = STRENGTH) -> Blend:
     """Put right what is expected of each model on each class by its hits on labelled images.
 
         e[m,c] = hits[m,c] / n[c] - p[m,c]                               better than expected, where n[c] > 0
@@ -64,8 +81,8 @@ def blended_precision(prior: Float, hits: Int, images: Int, strength: float = ST
         prior: p, shape (m, c), in [0, 1].
         hits: integer, shape (m, c), 0 <= hits <= images.
         images: n, integer, shape (c,).
+        worth: w, in images, above 0; see `worth_of_names`.
         strength: s, in images, above 0.
-        worth: w, in images, above 0.
 
     Raises:
         ValueError: if the shapes do not agree, counts are not whole, or s or w is not above 0.
@@ -88,7 +105,7 @@ def blended_precision(prior: Float, hits: Int, images: Int, strength: float = ST
 
 
 def chance_better(
-    blend: Blend, right: Bool, images: Int, one: int, other: int, strength: float = STRENGTH, worth: float = WORTH
+    blend: Blend, right: Bool, images: Int, one: int, other: int, worth: float, strength: float = STRENGTH
 ) -> float:
     """Return how sure it is that one model is better than another over the classes of a task, in [0, 1].
 

@@ -18,7 +18,7 @@ from mllctl.hub import Hub
 from mllctl.images import Skipped
 from mllctl.images.listing import FOLDER, list_images
 from mllctl.kernels.arrays import Bool, Float, Int
-from mllctl.kernels.examples import STRENGTH, WORTH, blended_precision, chance_better
+from mllctl.kernels.examples import blended_precision, chance_better, worth_of_names
 from mllctl.reuse.ensemble import encode_classes
 from mllctl.reuse.showing import Showing, show_images
 from mllctl.reuse.truth import NONE, TruthFinder
@@ -114,8 +114,8 @@ def blended(hub: Hub, selection: Selection, right: Bool, truth: Int, skipped: tu
     images = np.bincount(truth, minlength=count)
     hits = np.array([np.bincount(truth[of], minlength=count) for of in right], dtype=np.int64)
     prior = expected(hub, selection)
-    worth = WORTH
-    belief = blended_precision(prior, hits, images, STRENGTH, worth)
+    worth = worth_of_names(selection.transfer.max(axis=0, initial=0.0), selection.covered)
+    belief = blended_precision(prior, hits, images, worth)
     covered = selection.covered | (images > 0)
     ranked = rank(belief.mean, np.clip(belief.mean, 0, 1), covered, selection.overall, selection.options)
     mean = belief.mean.mean(axis=1)
@@ -124,7 +124,7 @@ def blended(hub: Hub, selection: Selection, right: Bool, truth: Int, skipped: tu
     def ahead_of(other: int) -> float:
         if other == ranked.single:
             return 1.0
-        return chance_better(belief, right, images, ranked.single, other, STRENGTH, worth)
+        return chance_better(belief, right, images, ranked.single, other, worth)
 
     doubt = Doubt(others[0] if others else None, ahead_of(others[0]) if others else 1.0, ahead_of(selection.overall))
     return replace(
