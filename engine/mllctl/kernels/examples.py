@@ -16,7 +16,7 @@ from mllctl.kernels.shrinkage import EDGE, LEAST, Belief
 WORTH = 32.0  # images that names are worth where nodes have nothing in common with the classes but their graph
 NEAREST = 0.25  # distance of the nodes below which nothing was measured
 UNCOVERED = 2.0  # distance of a class for which no node speaks
-STRENGTH = 3.0  # images that what is expected of a class is worth, once the model's mean is put right
+STRENGTH = 2.0  # images that what is expected of a class is worth, once the model's mean is put right
 ALIKE = 10.0  # images that it is worth to suppose that two models have nothing in common
 
 

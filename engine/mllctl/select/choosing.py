@@ -41,6 +41,7 @@ def select_models(
     captions: Mapping[str, Sequence[str]] | None = None,
     template: str = TEMPLATE,
     barred: Mapping[str, str] | None = None,
+    domain_weights: Mapping[str, float] | None = None,
     encoder: Encoder | None = None,
 ) -> Selection:
     """Select the `k` best models for each class of a task, and the best for all of it.
@@ -59,6 +60,7 @@ def select_models(
         captions: class -> texts that stand for it instead of the filled template.
         template: what stands for a class, with `{class}` and, if wanted, `{domain}` and `{task}`.
         barred: models that must not be chosen -> why. Of models with the same weights only the first may be.
+        domain_weights: sample domain -> how much its images count, in place of what `domain` would make it.
         encoder: the one the index was built with; None opens it by the name the hub recorded.
 
     Raises:
@@ -76,7 +78,7 @@ def select_models(
     match = match_classes(hub, index, names, queries, options)
     chosen = selected_nodes(match.transfer)
     candidates, left_out = _candidates(hub, chosen, barred or {})
-    weights, domains, domain_matched = weigh_domains(hub, wanted)
+    weights, domains, domain_matched = weigh_domains(hub, wanted, domain_weights)
     stored = hub.nodes()
     nodes = tuple(stored[node] for node in chosen)
     evidence = hub.hits(chosen, [model.model for model in candidates])
