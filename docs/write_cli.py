@@ -358,6 +358,12 @@ KEYS = {
         "examples.models[].names_precision": "Mean precision over the classes, by names alone.",
         **SKIPPED,
     },
+    "select, with --unlabelled": {
+        **SELECTED,
+        "unlabelled.images": "Images by which domains were weighed.",
+        "unlabelled.model": "The model that saw them.",
+        **SKIPPED,
+    },
     "explain": {
         "class": "The class.",
         "model": "The model that is explained.",

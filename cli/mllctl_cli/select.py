@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -42,6 +43,8 @@ from mllctl_cli.options import DeviceOption, DomainOption, HubOption, JsonOption
 
 if TYPE_CHECKING:
     from mllctl.experts import ExpertSelection
+    from mllctl.images import Skipped
+    from mllctl.reuse.unlabelled import Likeness
 
 TaskOption = Annotated[
     str | None, typer.Option("--task", metavar="TEXT", help="Kind of task, in words; for --caption-template.")
@@ -134,6 +137,15 @@ def select(
             show_default=False,
         ),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            "--unlabelled",
+            metavar="DIR",
+            help="Images of yours without labels: domains count by how like them they are; with or without --domain.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     experts: ExpertsOption = False,
     threshold: ThresholdOption = THRESHOLD,
@@ -168,7 +180,8 @@ def select(
     Nothing else is needed: no images, no labels, no weights of any model. The models of a class are ordered by reuse:
     precision on the class, blended with the mean over the task. Three answers stand side by side, with how sure they
     are and the Python that uses them; the verdict may be to take the best-overall model instead. With --examples the
-    candidates are loaded and shown images of yours, which count the more the more there are. Images that cannot be read
+    candidates are loaded and shown images of yours, which count the more the more there are; with --unlabelled one
+    model is, which says what sample images they are like. Images that cannot be read
     are reported and skipped (exit code 3).
 
     Example: mllctl select --classes classes.txt --domain satellite
@@ -176,8 +189,8 @@ def select(
     names = read_classes(classes, class_)
     if save is None and (breadth or prompt or calibrated or force or weighting != DEFAULT_WEIGHTING):
         raise InvalidTask("--breadth, --weighting, --template, --calibrated and --force are for --save FILE")
-    if examples and experts:
-        raise InvalidTask("--examples are about models; leave them out, or --experts")
+    if (examples or unlabelled) and experts:
+        raise InvalidTask("--examples and --unlabelled are about models; leave them out, or --experts")
     told = _find("--breadth", breadth, BREADTHS) if breadth else None
     weighed = find_weighting(weighting)
     prompts = tuple(prompt or (PROMPT,))
@@ -198,7 +211,9 @@ def select(
         raise InvalidTask(f"{others} are about models; leave them out, or --experts")
     path = hub_path(hub)
     with Hub.open(path) as opened:
-        selection = make_selection(
+        barred = barred_models(opened, limits)
+        select_now = partial(
+            make_selection,
             opened,
             names,
             domain,
@@ -211,8 +226,12 @@ def select(
             max_models=max_models,
             captions=captions,
             template=template,
-            barred=barred_models(opened, limits),
+            barred=barred,
         )
+        selection = select_now()
+        like = _weigh_domains(opened, selection, unlabelled, device) if unlabelled else None
+        if like:
+            selection = select_now(domain_weights=like.weights)
         if examples:
             selection = _with_examples(opened, selection, examples, prompts, device)
         warm = _temperatures(opened, selection) if calibrated else None
@@ -226,7 +245,7 @@ def select(
         save_selection(selection, told, weighed, prompts, warm).write(save, replace=force)
     if json:
         by_cost = [dataclasses.asdict(point) for point in points]
-        render.print_json({**selection_json(selection, path), "by_cost": by_cost})
+        render.print_json({**selection_json(selection, path), **_shown_json(selection, like), "by_cost": by_cost})
     else:
         _print_selection(selection, path)
         if shown_cost:
@@ -236,8 +255,31 @@ def select(
     say_limits(selection)
     if save:
         render.say(f"wrote {save}; next: mllctl predict --selection {save} --images DIR")
-    if selection.examples and selection.examples.skipped:
+    skipped = _skipped(selection, like)
+    for missed in skipped:
+        render.say(f"skipped {missed.path}: {missed.reason}")
+    if skipped:
         raise typer.Exit(3)
+
+
+def _weigh_domains(hub: Hub, selection: Selection, folder: Path, device: str) -> "Likeness":
+    """Weigh sample domains by unlabelled images, and say by what."""
+    from mllctl.reuse.showing import Showing
+    from mllctl.reuse.unlabelled import weigh_by_images
+
+    passed: list[str] = []
+    words = {domain.name: domain.weight for domain in selection.domains} if selection.domain_matched else None
+    with render.progress() as progress:
+        how = Showing(device, cache=cache_folder(), say=render.say, progress=progress)
+        like = weigh_by_images(hub, folder, words, selection.names, how, passed.append)
+    _say_passed(passed)
+    render.say(f"domains are weighed by {like.images} images, as {like.model} sees them")
+    return like
+
+
+def _say_passed(passed: list[str]) -> None:
+    if passed:
+        render.say(f"{len(passed)} files without an image's ending were passed over, such as {passed[0]}")
 
 
 def _with_examples(hub: Hub, selection: Selection, folder: Path, prompts: tuple[str, ...], device: str) -> Selection:
@@ -247,14 +289,10 @@ def _with_examples(hub: Hub, selection: Selection, folder: Path, prompts: tuple[
 
     passed: list[str] = []
     given = read_examples(folder, selection.classes, passed.append)
-    if passed:
-        render.say(f"{len(passed)} files without an image's ending were passed over, such as {passed[0]}")
+    _say_passed(passed)
     with render.progress() as progress:
         how = Showing(device, cache=cache_folder(), say=render.say, progress=progress)
-        found = mllctl.with_examples(hub, selection, given, prompts, how)
-    for missed in found.examples.skipped if found.examples else ():
-        render.say(f"skipped {missed.path}: {missed.reason}")
-    return found
+        return mllctl.with_examples(hub, selection, given, prompts, how)
 
 
 def _choose_experts(
@@ -396,17 +434,17 @@ def selection_json(selection: Selection, hub: Path) -> dict[str, Any]:
         "domain_matched": selection.domain_matched,
         "domains": [{"name": d.name, "similarity": d.similarity, "weight": d.weight} for d in selection.domains],
         "classes": _classes_json(selection),
-        **_examples_json(selection),
     }
 
 
-def _examples_json(selection: Selection) -> dict[str, Any]:
-    """Return what is told of examples; nothing without."""
+def _shown_json(selection: Selection, like: "Likeness | None") -> dict[str, Any]:
+    """Return what is told of the user's images; nothing without."""
     shown = selection.examples
-    if not shown:
-        return {}
-    return {
-        "examples": {
+    told: dict[str, Any] = {}
+    if like:
+        told["unlabelled"] = {"images": like.images, "model": like.model}
+    if shown:
+        told["examples"] = {
             "images": int(shown.images.sum()),
             "classes": int((shown.images > 0).sum()),
             "worth": shown.worth,
@@ -419,9 +457,14 @@ def _examples_json(selection: Selection) -> dict[str, Any]:
                 }
                 for m, name in enumerate(selection.names)
             ],
-        },
-        "skipped": [{"path": one.path, "reason": one.reason} for one in shown.skipped],
-    }
+        }
+    skipped = [{"path": one.path, "reason": one.reason} for one in _skipped(selection, like)]
+    return {**told, "skipped": skipped} if told else {}
+
+
+def _skipped(selection: Selection, like: "Likeness | None") -> list["Skipped"]:
+    """Return the files of the user's that could not be used."""
+    return [*(like.skipped if like else ()), *(selection.examples.skipped if selection.examples else ())]
 
 
 def _answer_json(selection: Selection, answer: Answer, hub: Path) -> dict[str, Any]:
@@ -479,6 +522,8 @@ def python_lines(selection: Selection, answer: Answer, hub: Path) -> list[str]:
     given += [f"{name}={getattr(options, name)!r}" for name, usual in plain if getattr(options, name) != usual]
     if options.max_models is not None:
         given.append(f"max_models={options.max_models}")
+    if selection.weights_given:
+        given.append(f"domain_weights={ {d.name: round(d.weight, 6) for d in selection.domains}!r}")
     asked = [tuple(few) for few in class_texts([plain_name(name) for name in selection.classes], None)]
     own = [
         *(["its captions or template"] if list(selection.texts) != asked else []),

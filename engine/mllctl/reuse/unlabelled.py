@@ -46,7 +46,7 @@ def weigh_by_images(
     hub: Hub,
     folder: Path | str | Sequence[str],
     words: Mapping[str, float] | None = None,
-    barred: Sequence[str] = (),
+    among: Sequence[str] | None = None,
     showing: Showing | None = None,
     passed: Callable[[str], None] | None = None,
 ) -> Likeness:
@@ -56,7 +56,7 @@ def weigh_by_images(
         hub: open for reading, with embeddings.
         folder: images, and folders of them; or their uris.
         words: what the user's words for the domain make the weights, which then count as 10 images.
-        barred: names of models that must not be loaded.
+        among: names of models that may be loaded, such as the candidates of a selection; None for all.
         showing: how images are shown.
         passed: told of each file that has no image's ending.
 
@@ -67,7 +67,7 @@ def weigh_by_images(
     """
     rows = list(list_images([str(folder)], passed=passed)) if isinstance(folder, Path | str) else folder
     uris = [row if isinstance(row, str) else row.uri for row in rows if not isinstance(row, Skipped)]
-    model, known, domain = best_teller(hub, barred)
+    model, known, domain = best_teller(hub, among)
     [(_, vectors, unread)] = show_images([model], uris, showing or Showing())
     skipped = [row for row in rows if isinstance(row, Skipped)]
     skipped += [Skipped(uris[n], unread[n]) for n in sorted(unread)]
@@ -90,7 +90,7 @@ def likeness(
     return dict(zip(names, mixture.tolist(), strict=True))
 
 
-def best_teller(hub: Hub, barred: Sequence[str] = ()) -> tuple[StoredModel, Float, Int]:
+def best_teller(hub: Hub, among: Sequence[str] | None = None) -> tuple[StoredModel, Float, Int]:
     """Return the model whose embeddings tell domains of the hub's images best apart, with these embeddings.
 
     Told are images of every second node by those of the others. Ties go to the first model.
@@ -104,7 +104,7 @@ def best_teller(hub: Hub, barred: Sequence[str] = ()) -> tuple[StoredModel, Floa
     images = hub.images()
     images = images[:: 1 + (len(images) - 1) // MOST_IMAGES]
     held = {file.model for file in hub.manifest.image_features}
-    models = [model for model in hub.models() if model.model in held and model.card.name not in barred]
+    models = [m for m in hub.models() if m.model in held and (among is None or m.card.name in among)]
     names = [stored.name for stored in hub.domains()]
     ordinal = np.array([image.image for image in images])
     domain = np.array([names.index(image.domain) for image in images])

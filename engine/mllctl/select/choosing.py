@@ -115,6 +115,7 @@ def select_models(
         doubt=doubt,
         verdict=judge(doubt, match.covered, ranked.single == overall),
         hub_generation=hub.manifest.generation,
+        weights_given=domain_weights is not None,
     )
 
 

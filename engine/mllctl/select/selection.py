@@ -175,6 +175,7 @@ class Selection:
         doubt: how sure `single` is.
         verdict: what to make of it.
         hub_generation: which generation of the hub answered.
+        weights_given: whether the weights of domains were given, and not made from words.
         examples: labelled images that were taken into account (`with_examples`), or None.
     """
 
@@ -204,6 +205,7 @@ class Selection:
     doubt: Doubt
     verdict: Verdict
     hub_generation: int
+    weights_given: bool = False
     examples: Shown | None = None
 
     @property
