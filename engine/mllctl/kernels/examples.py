@@ -74,8 +74,8 @@ def blended_precision(prior: Float, hits: Int, images: Int, worth: float, streng
     The best linear estimate where e[m,c] is the sum of what m does better on the task, of variance v / w, on the class,
     of variance v / s, and of chance, v / n[c]: `shrunk_precision` with labels in the place of a node's kin. Without
     images q = p to the bit; with ever more of each class q tends to hits / n. All models see the same images, so that
-    how hard these are moves all alike; v is q (1 - q). q is no more than a tenth or so outside [0, 1], and is not cut
-    off: that would make ties of unequal models.
+    how hard these are moves all alike; v is q (1 - q). Where a model does far better or worse than expected, q
+    may leave [0, 1] on a class that has no image; it is not cut off, which would make ties of unequal models.
 
     Args:
         prior: p, shape (m, c), in [0, 1].
