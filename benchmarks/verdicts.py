@@ -59,7 +59,8 @@ class SmallHub:
         self._usable, self._kept = usable & held, kept
         card = hub.models()[0]
         self._models = [
-            replace(card, model=n, card=replace(card.card, name=model.name)) for n, model in enumerate(models)
+            replace(card, model=n, card=replace(card.card, name=model.name, fingerprint=model.name))
+            for n, model in enumerate(models)
         ]
 
     def __getattr__(self, name: str) -> Any:

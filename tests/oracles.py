@@ -662,3 +662,25 @@ def emms_residual(features, f_labels, weights):
     x = standard(features)
     y = sum(weight * standard(f_labels[:, :, k].astype(float)) for k, weight in enumerate(weights))
     return ((x @ np.linalg.lstsq(x, y, rcond=None)[0] - y) ** 2).sum()
+
+
+def solved(matrix, right):
+    """The solution of a system of linear equations, by elimination; numbers may be fractions."""
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    for n in range(len(rows)):
+        pivot = next(m for m in range(n, len(rows)) if rows[m][n] != 0)
+        rows[n], rows[pivot] = rows[pivot], rows[n]
+        for m in range(len(rows)):
+            if m != n:
+                factor = rows[m][n] / rows[n][n]
+                rows[m] = [a - factor * b for a, b in zip(rows[m], rows[n], strict=True)]
+    return [rows[n][-1] / rows[n][n] for n in range(len(rows))]
+
+
+def blended_precision(prior, hits, images, worth, strength):
+    """One model's: a normal belief about all classes at once, conditioned on what was seen, as textbooks have it."""
+    seen = [c for c in range(len(prior)) if images[c]]
+    before = [[1 / worth + (a == b) / strength for b in range(len(prior))] for a in range(len(prior))]
+    noisy = [[before[a][b] + ((1 / images[a]) if a == b else 0) for b in seen] for a in seen]
+    better = solved(noisy, [hits[c] / images[c] - prior[c] for c in seen])
+    return [prior[a] + sum(before[a][b] * say for b, say in zip(seen, better, strict=True)) for a in range(len(prior))]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,7 +14,7 @@ from mllctl.captions import PROMPT, TEMPLATE, class_prompts, class_texts, read_c
 from mllctl.errors import InvalidTask
 from mllctl.experts.selection import BUDGET, THRESHOLD
 from mllctl.files import check_new
-from mllctl.hub import Hub, bundled_hub
+from mllctl.hub import Hub, bundled_hub, cache_folder
 from mllctl.kernels.ensemble import WEIGHTINGS, Weighting
 from mllctl.reuse.saved import DEFAULT_WEIGHTING, save_selection
 from mllctl.select import BREADTHS, ESTIMATORS, MATCHINGS, Answer, Matching, Selection, chance
@@ -39,10 +40,12 @@ from mllctl_cli.budget import (
     write_plot,
 )
 from mllctl_cli.classes import ClassesOption, ClassOption, read_classes
-from mllctl_cli.options import DomainOption, HubOption, JsonOption, hub_path, index_encoder
+from mllctl_cli.options import DeviceOption, DomainOption, HubOption, JsonOption, hub_path, index_encoder
 
 if TYPE_CHECKING:
     from mllctl.experts import ExpertSelection
+    from mllctl.images import Skipped
+    from mllctl.reuse.unlabelled import Likeness
 
 TaskOption = Annotated[
     str | None, typer.Option("--task", metavar="TEXT", help="Kind of task, in words; for --caption-template.")
@@ -129,6 +132,25 @@ def select(
     allow_unknown_license: UnknownLicenseOption = False,
     cached_only: CachedOption = False,
     models: ModelsOption = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            "--examples",
+            metavar="DIR",
+            help="A few labelled images of yours, DIR/CLASS/*.jpg: candidates are shown them, and chosen anew.",
+            show_default=False,
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            "--unlabelled",
+            metavar="DIR",
+            help="Images of yours without labels: domains count by how like them they are; with or without --domain.",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
     experts: ExpertsOption = False,
     threshold: ThresholdOption = THRESHOLD,
     cost: CostOption = None,
@@ -161,13 +183,18 @@ def select(
 
     Nothing else is needed: no images, no labels, no weights of any model. The models of a class are ordered by reuse:
     precision on the class, blended with the mean over the task. Three answers stand side by side, with how sure they
-    are and the Python that uses them; the verdict may be to take the best-overall model instead.
+    are and the Python that uses them; the verdict may be to take the best-overall model instead. With --examples the
+    candidates are loaded and shown images of yours, which count the more the more there are; with --unlabelled one
+    model is, which says what sample images they are like. Images that cannot be read
+    are reported and skipped (exit code 3).
 
     Example: mllctl select --classes classes.txt --domain satellite
     """
     names = read_classes(classes, class_)
     if save is None and (breadth or prompt or calibrated or force or weighting != DEFAULT_WEIGHTING):
         raise InvalidTask("--breadth, --weighting, --template, --calibrated and --force are for --save FILE")
+    if (examples or unlabelled) and experts:
+        raise InvalidTask("--examples and --unlabelled are about models; leave them out, or --experts")
     told = _find("--breadth", breadth, BREADTHS) if breadth else None
     weighed = find_weighting(weighting)
     prompts = tuple(prompt or (PROMPT,))
@@ -188,7 +215,9 @@ def select(
         raise InvalidTask(f"{others} are about models; leave them out, or --experts")
     path = hub_path(hub)
     with Hub.open(path) as opened:
-        selection = make_selection(
+        barred = barred_models(opened, limits)
+        select_now = partial(
+            make_selection,
             opened,
             names,
             domain,
@@ -201,8 +230,14 @@ def select(
             max_models=max_models,
             captions=captions,
             template=template,
-            barred=barred_models(opened, limits),
+            barred=barred,
         )
+        selection = select_now()
+        like = _weigh_domains(opened, selection, unlabelled, device) if unlabelled else None
+        if like:
+            selection = select_now(domain_weights=like.weights)
+        if examples:
+            selection = _with_examples(opened, selection, examples, prompts, device)
         warm = _temperatures(opened, selection) if calibrated else None
         if experts:
             most = BUDGET if k is None else k
@@ -216,7 +251,7 @@ def select(
         save_selection(selection, told, weighed, prompts, warm).write(save, replace=force)
     if json:
         by_cost = [dataclasses.asdict(point) for point in points]
-        render.print_json({**selection_json(selection, path), "by_cost": by_cost})
+        render.print_json({**selection_json(selection, path), **_shown_json(selection, like), "by_cost": by_cost})
     else:
         _print_selection(selection, path)
         if shown_cost:
@@ -226,6 +261,44 @@ def select(
     say_limits(selection)
     if save:
         render.say(f"wrote {save}; next: mllctl predict --selection {save} --images DIR")
+    skipped = _skipped(selection, like)
+    for missed in skipped:
+        render.say(f"skipped {missed.path}: {missed.reason}")
+    if skipped:
+        raise typer.Exit(3)
+
+
+def _weigh_domains(hub: Hub, selection: Selection, folder: Path, device: str) -> "Likeness":
+    """Weigh sample domains by unlabelled images, and say by what."""
+    from mllctl.reuse.showing import Showing
+    from mllctl.reuse.unlabelled import weigh_by_images
+
+    passed: list[str] = []
+    words = {domain.name: domain.weight for domain in selection.domains} if selection.domain_matched else None
+    with render.progress() as progress:
+        how = Showing(device, cache=cache_folder(), say=render.say, progress=progress)
+        like = weigh_by_images(hub, folder, words, selection.names, how, passed.append)
+    _say_passed(passed)
+    render.say(f"domains are weighed by {like.images} images, as {like.model} sees them")
+    return like
+
+
+def _say_passed(passed: list[str]) -> None:
+    if passed:
+        render.say(f"{len(passed)} files without an image's ending were passed over, such as {passed[0]}")
+
+
+def _with_examples(hub: Hub, selection: Selection, folder: Path, prompts: tuple[str, ...], device: str) -> Selection:
+    """Show labelled images to the candidates, and say what was done."""
+    from mllctl.reuse.examples import read_examples
+    from mllctl.reuse.showing import Showing
+
+    passed: list[str] = []
+    given = read_examples(folder, selection.classes, passed.append)
+    _say_passed(passed)
+    with render.progress() as progress:
+        how = Showing(device, cache=cache_folder(), say=render.say, progress=progress)
+        return mllctl.with_examples(hub, selection, given, prompts, how)
 
 
 def _choose_experts(
@@ -376,6 +449,36 @@ def selection_json(selection: Selection, hub: Path) -> dict[str, Any]:
     }
 
 
+def _shown_json(selection: Selection, like: "Likeness | None") -> dict[str, Any]:
+    """Return what is told of the user's images; nothing without."""
+    shown = selection.examples
+    told: dict[str, Any] = {}
+    if like:
+        told["unlabelled"] = {"images": like.images, "model": like.model}
+    if shown:
+        told["examples"] = {
+            "images": int(shown.images.sum()),
+            "classes": int((shown.images > 0).sum()),
+            "worth": shown.worth,
+            "models": [
+                {
+                    "model": name,
+                    "hits": int(shown.hits[m].sum()),
+                    "expected": float((shown.expected[m] * shown.images).sum()),
+                    "names_precision": float(shown.expected[m].mean()),
+                }
+                for m, name in enumerate(selection.names)
+            ],
+        }
+    skipped = [{"path": one.path, "reason": one.reason} for one in _skipped(selection, like)]
+    return {**told, "skipped": skipped} if told else {}
+
+
+def _skipped(selection: Selection, like: "Likeness | None") -> list["Skipped"]:
+    """Return the files of the user's that could not be used."""
+    return [*(like.skipped if like else ()), *(selection.examples.skipped if selection.examples else ())]
+
+
 def _answer_json(selection: Selection, answer: Answer, hub: Path) -> dict[str, Any]:
     return {
         "breadth": answer.breadth,
@@ -431,6 +534,8 @@ def python_lines(selection: Selection, answer: Answer, hub: Path) -> list[str]:
     given += [f"{name}={getattr(options, name)!r}" for name, usual in plain if getattr(options, name) != usual]
     if options.max_models is not None:
         given.append(f"max_models={options.max_models}")
+    if selection.weights_given:
+        given.append(f"domain_weights={ {d.name: round(d.weight, 6) for d in selection.domains}!r}")
     asked = [tuple(few) for few in class_texts([plain_name(name) for name in selection.classes], None)]
     own = [
         *(["its captions or template"] if list(selection.texts) != asked else []),
@@ -441,6 +546,7 @@ def python_lines(selection: Selection, answer: Answer, hub: Path) -> list[str]:
         "import mllctl",
         f"with mllctl.Hub.open({'mllctl.find_hub()' if hub == bundled_hub() else repr(str(hub))}) as hub:",
         f"    selection = mllctl.select_models(hub, {', '.join(given)})",
+        *(["    selection = mllctl.with_examples(hub, selection, DIR)  # your images"] if selection.examples else []),
         _loading_line(answer),
         "names = ensemble.predict(images).names  # images: a list of PIL images",
     ]
@@ -463,6 +569,8 @@ def _print_selection(selection: Selection, hub: Path) -> None:
     render.print_table(("class", "model", "precision %", "evidence from"), rows, ("precision %",), ("model",))
     render.print_line()
     facts = {_title(selection, answer): _said(selection, answer) for answer in selection.answers}
+    if selection.examples:
+        facts["examples"] = _said_of_examples(selection)
     facts["best-overall model"] = _with_mean(selection, selection.overall)
     facts["verdict"] = f"{selection.verdict.advice}: {selection.verdict.reason}"
     if selection.domain_matched:
@@ -474,6 +582,17 @@ def _print_selection(selection: Selection, hub: Path) -> None:
         render.print_line(line)
     for answer in selection.answers:
         render.print_line(_loading_line(answer))
+
+
+def _said_of_examples(selection: Selection) -> str:
+    """Say how many images were shown, and what the chosen model showed on them."""
+    shown, m = selection.examples, selection.single
+    if not shown:
+        return ""
+    images, hits = int(shown.images.sum()), int(shown.hits[m].sum())
+    hoped = float((shown.expected[m] * shown.images).sum())
+    of = f"{images} images of {int((shown.images > 0).sum())} classes, beside names that are worth {shown.worth:.0f}"
+    return f"{of}; {selection.names[m]} has {hits} right, by names {hoped:.1f} were expected"
 
 
 def _title(selection: Selection, answer: Answer) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mllctl.index import build_index
     from mllctl.label import label_model
     from mllctl.reuse.ensemble import Ensemble, Prediction
+    from mllctl.reuse.examples import with_examples
     from mllctl.reuse.heads import export_heads
     from mllctl.reuse.saved import read_selection, save_selection
     from mllctl.select import Selection, select_models
@@ -51,6 +52,7 @@ __all__ = [
     "save_selection",
     "select_models",
     "sentence_encoder",
+    "with_examples",
 ]
 
 # Each name is imported when it is first asked for: a query takes less time than importing all that labels and tests.
@@ -70,6 +72,7 @@ _HOME = {
     "save_selection": "reuse.saved",
     "select_models": "select",
     "sentence_encoder": "backends.sentence",
+    "with_examples": "reuse.examples",
 }
 
 

@@ -5,6 +5,8 @@
     precision   integer hits of a model on the selected nodes (Eq 5)
     evidence    hits per domain, weighted by domain (our extension of Eq 5)
     shrinkage   precision from few images: empirical Bayes round a node's kin, with intervals
+    examples    precision put right by a few labelled images of the user's
+    domains     which sample domains unlabelled images are like
     beta        beta distributions: their normaliser and quantiles
     bootstrap   means of a task, drawn again and again from the images of its nodes
     typical     how often an image is a hit in tasks that are drawn at random

@@ -5,6 +5,9 @@
     files, folders, shards ───────────────┴─ answering ─ parts ─┬─ writing ──── CSV, JSON lines, Parquet
                                                      truth ─────┴─ measuring ── plotting
 
+    Selection ── examples ── Selection, put right by labelled images that `showing` shows to the candidates
+    unlabelled images ── unlabelled ── weights of domains ── select
+
 A saved selection travels without the hub; an ensemble loads the models it names, and no others. `calibrating` reads
 from labels what a model's logits should be divided by. Nothing is imported here: `select` needs `saved` alone.
 """

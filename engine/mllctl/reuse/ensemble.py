@@ -205,13 +205,23 @@ def load_member(
     Raises:
         ModelNotLoadable: if it cannot be loaded, or is not the one that was labelled.
     """
+    model = load_same(saved, load, device)
+    return Member(model, encode_classes(model, prompts, cache), saved.temperature)
+
+
+def load_same(saved: SavedModel, load: Loader = load_model, device: str = "cpu") -> VisionLanguageModel:
+    """Load a model, and make sure that it is the one that was labelled.
+
+    Raises:
+        ModelNotLoadable: if it cannot be loaded, or is another.
+    """
     model = in_precision(load(saved.source, device), precision_of(saved), device)
     if model.card.fingerprint != saved.fingerprint:
         raise ModelNotLoadable(saved.name, "its weights are not those that were labelled; label it again")
     found = SavedModel.of(model.card)
     if (found.preprocess, found.tokenizer, found.image_size) != (saved.preprocess, saved.tokenizer, saved.image_size):
         raise ModelNotLoadable(saved.name, "it is prepared in another way than when it was labelled; label it again")
-    return Member(model, encode_classes(model, prompts, cache), saved.temperature)
+    return model
 
 
 def encode_classes(model: VisionLanguageModel, prompts: Sequence[Sequence[str]], cache: Path | None = None) -> Float:

@@ -4,6 +4,7 @@
     matching.py    classes to the nodes that speak for them (Z)
     weighing.py    how much images of each sample domain count
     estimating.py  hits to what is believed of each model on each class (p, r)
+    ranking.py     p to answers: one model, few, a model a class
     doubting.py    how sure the pick is, and the verdict
     selection.py   Selection: the answer, and everything that led to it
 
@@ -12,7 +13,8 @@ models and the verdict are ours; `matching="caption", estimator="paper"` is the 
 """
 
 from mllctl.select.choosing import select_models
-from mllctl.select.doubting import chance
+from mllctl.select.doubting import chance, judge
+from mllctl.select.ranking import rank
 from mllctl.select.selection import (
     BREADTHS,
     ESTIMATORS,
@@ -25,6 +27,7 @@ from mllctl.select.selection import (
     Matching,
     Options,
     Selection,
+    Shown,
     Verdict,
 )
 
@@ -40,7 +43,10 @@ __all__ = [
     "Matching",
     "Options",
     "Selection",
+    "Shown",
     "Verdict",
     "chance",
+    "judge",
+    "rank",
     "select_models",
 ]

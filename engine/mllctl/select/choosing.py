@@ -4,7 +4,6 @@ classes ── texts ── nodes that speak for them (Z) ── hits by domain 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,19 +13,17 @@ from mllctl.captions import TEMPLATE, check_text, class_texts, clean_classes
 from mllctl.errors import InvalidTask, StageMissing
 from mllctl.hub import Hub, StoredModel, cache_folder
 from mllctl.index import check_encoder, encode_texts, open_index
-from mllctl.kernels.arrays import Bool, Float, Int
+from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.captions import average_unit
-from mllctl.kernels.reuse import best_models, class_precision, reuse_metric
-from mllctl.kernels.subset import best_subset
+from mllctl.kernels.reuse import class_precision
 from mllctl.kernels.transfer import selected_nodes
 from mllctl.select.doubting import doubt_pick, judge
 from mllctl.select.estimating import estimate
 from mllctl.select.matching import match_classes
-from mllctl.select.selection import Answer, Estimator, Matching, Options, Selection, node_parts
+from mllctl.select.ranking import rank
+from mllctl.select.selection import Estimator, Matching, Options, Selection, node_parts
 from mllctl.select.weighing import weigh_domains
 from mllctl.senses import plain_name
-
-FEW = 2  # models of the answer in the middle, where no number is asked for
 
 
 def select_models(
@@ -44,6 +41,7 @@ def select_models(
     captions: Mapping[str, Sequence[str]] | None = None,
     template: str = TEMPLATE,
     barred: Mapping[str, str] | None = None,
+    domain_weights: Mapping[str, float] | None = None,
     encoder: Encoder | None = None,
 ) -> Selection:
     """Select the `k` best models for each class of a task, and the best for all of it.
@@ -62,6 +60,7 @@ def select_models(
         captions: class -> texts that stand for it instead of the filled template.
         template: what stands for a class, with `{class}` and, if wanted, `{domain}` and `{task}`.
         barred: models that must not be chosen -> why. Of models with the same weights only the first may be.
+        domain_weights: sample domain -> how much its images count, in place of what `domain` would make it.
         encoder: the one the index was built with; None opens it by the name the hub recorded.
 
     Raises:
@@ -79,14 +78,16 @@ def select_models(
     match = match_classes(hub, index, names, queries, options)
     chosen = selected_nodes(match.transfer)
     candidates, left_out = _candidates(hub, chosen, barred or {})
-    weights, domains, domain_matched = weigh_domains(hub, wanted)
+    weights, domains, domain_matched = weigh_domains(hub, wanted, domain_weights)
     stored = hub.nodes()
     nodes = tuple(stored[node] for node in chosen)
     evidence = hub.hits(chosen, [model.model for model in candidates])
     belief = estimate(evidence, weights, nodes, estimator)
     transfer = match.transfer[chosen]
-    ranked = _rank(hub, candidates, belief.mean, transfer, match.covered, options)
-    doubt = doubt_pick(hub, candidates, chosen, transfer, weights, belief, ranked.single, ranked.overall)
+    precision = class_precision(belief.mean, transfer, normalize=estimator != "paper")
+    overall = _best_overall(hub, candidates)
+    ranked = rank(precision, belief.mean @ node_parts(transfer), match.covered, overall, options)
+    doubt = doubt_pick(hub, candidates, chosen, transfer, weights, belief, ranked.single, overall)
     return Selection(
         classes=names,
         domain=domain,
@@ -106,14 +107,15 @@ def select_models(
         belief=belief,
         hits=evidence.hits.sum(axis=2),
         images=evidence.images.sum(axis=2),
-        class_precision=ranked.precision,
+        class_precision=precision,
         reuse=ranked.reuse,
         answers=ranked.answers,
         single=ranked.single,
-        overall=ranked.overall,
+        overall=overall,
         doubt=doubt,
-        verdict=judge(doubt, match.covered, ranked.single == ranked.overall),
+        verdict=judge(doubt, match.covered, ranked.single == overall),
         hub_generation=hub.manifest.generation,
+        weights_given=domain_weights is not None,
     )
 
 
@@ -165,57 +167,6 @@ def _candidates(
     return tuple(fit), tuple(left_out)
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """What models are ordered by, and how they come out."""
-
-    precision: Float
-    reuse: Float
-    single: int
-    overall: int
-    answers: tuple[Answer, ...]
-
-
-def _rank(
-    hub: Hub, candidates: tuple[StoredModel, ...], node: Float, transfer: Float, covered: Bool, options: Options
-) -> _Ranked:
-    """Order the candidates by p and r (Eq 6 and 7)."""
-    precision = class_precision(node, transfer, normalize=options.estimator != "paper")
-    reuse = reuse_metric(precision, options.alpha)
-    overall = _best_overall(hub, candidates)
-    single = int(np.argmax(precision.mean(axis=1))) if covered.any() else overall
-    share = node @ node_parts(transfer)
-    one = _members(reuse[[single]], 1, 0) + single
-    few = best_subset(reuse, min(options.max_models or FEW, len(candidates)))
-    # Where nothing speaks for any class all choices are alike, and the first would be taken.
-    places = few.models if covered.any() else np.array([overall])
-    members = places[_members(reuse[places], options.k, _place(places, overall))]
-    each = _members(reuse, options.k, overall)
-    bound = float(reuse.max(axis=0).mean())
-    answers = (
-        Answer("one", one, (single,), _mean(share, one, covered), True, float(reuse[single].mean())),
-        Answer("few", members, _used(members), _mean(share, members, covered), few.exact, few.bound / len(covered)),
-        Answer("each", each, _used(each), _mean(share, each, covered), True, bound),
-    )
-    return _Ranked(precision, reuse, single, overall, answers)
-
-
-def _place(models: Int, model: int) -> int:
-    """Return where `model` stands among `models`, else the first place."""
-    found = np.flatnonzero(models == model)
-    return int(found[0]) if len(found) else 0
-
-
-def _mean(share: Float, members: Int, covered: Bool) -> float:
-    """Return what the first model of each class is believed to reach, mean over the covered classes."""
-    best = share[members[:, 0], np.arange(len(members))][covered]
-    return float(best.mean()) if len(best) else 0.0
-
-
-def _used(members: Int) -> tuple[int, ...]:
-    return tuple(np.unique(members).tolist())
-
-
 def _best_overall(hub: Hub, candidates: tuple[StoredModel, ...]) -> int:
     """Return the candidate that is best in typical tasks of the hub, whatever the task at hand.
 
@@ -226,13 +177,3 @@ def _best_overall(hub: Hub, candidates: tuple[StoredModel, ...]) -> int:
     known = ~np.isnan(typical)
     mean = np.where(known, typical, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return complete[int(np.argmax(np.where(known.any(axis=1), mean, -1.0)))]
-
-
-def _members(reuse: Float, k: int, overall: int) -> Int:
-    """Return the k best models of each class; where nothing speaks for any, the best overall leads."""
-    members = best_models(reuse, k)
-    silent = ~(reuse > 0).any(axis=0)
-    if silent.any():
-        others = [model for model in range(reuse.shape[0]) if model != overall]
-        members[silent] = np.array([overall, *others])[:k]
-    return members

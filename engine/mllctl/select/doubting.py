@@ -91,10 +91,10 @@ def _draw(hub: Hub, models: list[int], nodes: Int, weights: Float, part: Float, 
     )
 
 
-def judge(doubt: Doubt, covered: Bool, overall_is_pick: bool) -> Verdict:
-    """Put into words what to make of a pick."""
+def judge(doubt: Doubt, covered: Bool, overall_is_pick: bool, known_by: str = "the hub has") -> Verdict:
+    """Put into words what to make of a pick; `known_by` is who has evidence of classes."""
     share = float(covered.mean())
-    known = f"the hub has evidence for {int(covered.sum())} of {len(covered)} classes"
+    known = f"{known_by} evidence for {int(covered.sum())} of {len(covered)} classes"
     if not covered.any():
         return Verdict("prefer the best-overall model", "the hub has evidence for none of the classes")
     surely = f"{chance(doubt.beats_overall)} sure that it beats the best-overall model"

@@ -1,15 +1,19 @@
 """The answer to a task: frozen, and whole enough to be asked why."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mllctl.errors import InvalidTask
 from mllctl.hub import StoredModel, StoredNode
 from mllctl.kernels.arrays import Bool, Float, Int
+from mllctl.kernels.examples import Blend
 from mllctl.kernels.shrinkage import Belief, combined
 from mllctl.senses import Meaning
+
+if TYPE_CHECKING:
+    from mllctl.images import Skipped
 
 Matching = Literal["wordnet", "caption"]
 MATCHINGS: tuple[Matching, ...] = ("wordnet", "caption")
@@ -120,6 +124,27 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Labelled images of the user's that the candidates were shown, and what is believed since.
+
+    Attributes:
+        images: of each class, shape (c,).
+        hits: of each model on them, among the task's classes, shape (m, c).
+        expected: what the names alone made one expect of each model on each class, in [0, 1], shape (m, c).
+        worth: how many images what names say of a model on the whole task is worth.
+        belief: what is believed of each model on each class.
+        skipped: files that could not be used, and why.
+    """
+
+    images: Int
+    hits: Int
+    expected: Float
+    worth: float
+    belief: Blend
+    skipped: "tuple[Skipped, ...]"
+
+
+@dataclass(frozen=True)
 class Selection:
     """The models of each class, best first, and what they were chosen by.
 
@@ -136,7 +161,7 @@ class Selection:
         transfer: Z, shape (v, c).
         similarity: cosine of each class and its most similar node, shape (c,).
         steps: between each class and its nearest node in the graph, shape (c,).
-        covered: whether the hub has evidence for a class; without, p = 0, shape (c,).
+        covered: whether there is evidence for a class, in the hub or among the examples; without, p = 0, shape (c,).
         meanings: which synset each class was taken to mean; empty when matched by captions.
         models: the candidates: every model whose label is complete for these nodes, and within the limits.
         left_out: (model, why not) of all others.
@@ -150,6 +175,8 @@ class Selection:
         doubt: how sure `single` is.
         verdict: what to make of it.
         hub_generation: which generation of the hub answered.
+        weights_given: whether the weights of domains were given, and not made from words.
+        examples: labelled images that were taken into account (`with_examples`), or None.
     """
 
     classes: tuple[str, ...]
@@ -178,6 +205,8 @@ class Selection:
     doubt: Doubt
     verdict: Verdict
     hub_generation: int
+    weights_given: bool = False
+    examples: Shown | None = None
 
     @property
     def members(self) -> Int:
@@ -192,6 +221,8 @@ class Selection:
     @property
     def share(self) -> Float:
         """What is believed of each model on each class, in [0, 1]: the form people read, shape (m, c)."""
+        if self.examples:
+            return np.clip(self.examples.belief.mean, 0, 1)
         return self.belief.mean @ self.part
 
     @property
@@ -212,19 +243,26 @@ class Selection:
     def class_belief(self) -> Belief:
         """What is believed of `share`, shape (m, c).
 
-        Its intervals cover what so few images leave open, not that the user's images differ from a node's.
+        Its intervals cover what so few images leave open; that the user's images differ from a node's, they cover only
+        where there are examples.
         """
+        if self.examples:
+            return self.examples.belief.combined(np.eye(len(self.classes)))
         return combined(self.belief, self.part)
 
     @property
     def reuse_belief(self) -> Belief:
         """The like of r over shares, alpha p + (1 - alpha) mean p, shape (m, c)."""
-        alpha = self.options.alpha
+        alpha, count = self.options.alpha, len(self.classes)
+        if self.examples:
+            return self.examples.belief.combined(alpha * np.eye(count) + (1 - alpha) / count)
         return combined(self.belief, alpha * self.part + (1 - alpha) * self._mean_part[:, None])
 
     @property
     def task_belief(self) -> Belief:
         """The like of each model's mean precision over the covered classes, shape (m,); without any, worth no image."""
+        if self.examples:
+            return self.examples.belief.combined(self.covered[:, None] / max(int(self.covered.sum()), 1))[:, 0]
         return combined(self.belief, self._mean_part[:, None])[:, 0]
 
     @property
