@@ -1,14 +1,20 @@
-"""`rank`: transferability scores of models, from features that were saved."""
+"""`rank`: transferability scores of models, from features that were saved or from images."""
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
 
-from mllctl.scoring import SCORES, Ranking, rank_models, read_task, read_truth
+from mllctl.errors import InvalidTask
+from mllctl.hub import Hub, cache_folder
+from mllctl.images import Skipped
+from mllctl.scoring import SCORES, FeatureTask, Ranking, check_scores, rank_models, read_task, read_truth
 from mllctl_cli import render
-from mllctl_cli.options import JsonOption
+from mllctl_cli.budget import ModelsOption
+from mllctl_cli.options import DeviceOption, HubOption, JsonOption, hub_path, index_encoder
 
 
 def register(app: typer.Typer) -> None:
@@ -18,9 +24,18 @@ def register(app: typer.Typer) -> None:
 
 def rank(
     features: Annotated[
-        Path,
-        typer.Option("--features", metavar="DIR", help="MODEL.npz or MODEL.parquet a model; f_labels.npz for emms."),
-    ],
+        Path | None,
+        typer.Option(
+            "--features",
+            metavar="DIR",
+            help="MODEL.npz or MODEL.parquet a model; f_labels.npz for emms.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Or DIR/CLASS/*.jpg, for models of a hub.", show_default=False),
+    ] = None,
     scores: Annotated[
         str, typer.Option("--scores", metavar="NAMES", help=f"With commas between: {', '.join(SCORES)}.")
     ] = "logme",
@@ -30,31 +45,81 @@ def rank(
             "--truth", metavar="FILE", help="CSV of model,value: what each really reached.", show_default=False
         ),
     ] = None,
+    models: ModelsOption = None,
+    device: DeviceOption = "auto",
+    hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
     """Rank models for labelled images by their features.
 
-    DIR holds what each model makes of the same images: arrays features (n, d), labels (n,) and, for leep and nce,
-    outputs (n, s). Nothing is trained. Models are in the order of the first score. With the truth each score is told
-    with its weighted Kendall tau: 1 if it orders models as they really are, 0 if it says nothing.
+    --features holds what each model makes of the same images: arrays features (n, d), labels (n,) and, for leep and
+    nce, outputs (n, s). With --images the models of the hub are shown them, once: their embeddings are the features,
+    and for emms the class names, encoded, the labels. Nothing is trained. Models are in the order of the first score.
+    With the truth each score is told with its weighted Kendall tau: 1 if it orders models as they really are, 0 if it
+    says nothing. Images that cannot be read are reported and skipped (exit code 3).
 
-    Example: mllctl rank --features features/ --scores logme,emms,sfda
+    Example: mllctl rank --images photos/ --scores logme,emms,sfda
     """
-    task = read_task(features)
+    if (features is None) == (images is None):
+        raise InvalidTask("give --features DIR, or --images DIR")
+    if features and (models or hub):
+        raise InvalidTask("--models and --hub are for --images; --features holds what it ranks")
+    wanted = [name.strip() for name in scores.split(",") if name.strip()]
+    check_scores(wanted)
+    skipped: tuple[Skipped, ...] = ()
+    if features:
+        task = read_task(features)
+    else:
+        task, skipped = _shown(cast("Path", images), wanted, models, device, hub)
     names = tuple(model.name for model in task.models)
     reached = read_truth(truth, names) if truth else None
     with render.progress() as progress:
-        ranking = rank_models(task, [name.strip() for name in scores.split(",") if name.strip()], reached, progress)
+        ranking = rank_models(task, wanted, reached, progress)
+    _print(ranking, json)
+    for one in skipped:
+        render.say(f"skipped {one.path}: {one.reason}")
+    if skipped:
+        raise typer.Exit(3)
+
+
+def _shown(
+    folder: Path, scores: Sequence[str], patterns: list[str] | None, device: str, hub: Path | None
+) -> tuple[FeatureTask, tuple[Skipped, ...]]:
+    """Show the models of a hub the images."""
+    from mllctl.reuse.features import image_features
+    from mllctl.reuse.showing import Showing
+
+    passed: list[str] = []
+    with Hub.open(hub_path(hub)) as opened, render.progress() as progress:
+        known = [model.card.name for model in opened.models()]
+        names = [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns or ["*"])]
+        if patterns and not names:
+            raise InvalidTask(
+                f"no model of the hub is named like {' or '.join(patterns)}; `mllctl model list` shows all"
+            )
+        encoder = index_encoder(opened) if "emms" in scores else None
+        how = Showing(device, cache=cache_folder(), say=render.say, progress=progress)
+        found = image_features(opened, folder, names if patterns else None, encoder, how, passed.append)
+    if passed:
+        render.say(f"{len(passed)} files without an image's ending were passed over, such as {passed[0]}")
+    return found
+
+
+def _print(ranking: Ranking, json: bool) -> None:
     if json:
         render.print_json(_as_json(ranking))
         return
-    columns = ("model", *ranking.scores, *(("truth",) if truth else ()))
+    columns = ("model", *ranking.scores, *(() if ranking.truth is None else ("truth",)))
     rows = [(ranking.models[m], *_row(ranking, m)) for m in ranking.best_first()]
     render.print_table(columns, rows, columns[1:], ("model",))
     render.print_line()
     total = ranking.seconds.sum(axis=0) + ranking.summing.sum()
-    facts = {name: f"{total[s]:.2f} s{_told(ranking, s)}" for s, name in enumerate(ranking.scores)}
-    render.print_facts(facts)
+    tau = () if ranking.truth is None else ("weighted tau",)
+    facts = [
+        (name, f"{total[s]:.2f}", *((_short(ranking.tau[s]) or "undefined",) if tau else ()))
+        for s, name in enumerate(ranking.scores)
+    ]
+    render.print_table(("score", "seconds", *tau), facts, ("seconds", *tau), ("score",))
     if len(ranking.scores) > 1:
         render.print_line()
         table = [(name, *map(_short, ranking.agreement[s])) for s, name in enumerate(ranking.scores)]
@@ -64,12 +129,6 @@ def rank(
 def _row(ranking: Ranking, m: int) -> list[str]:
     cells = ["" if np.isnan(value) else f"{value:.5g}" for value in ranking.values[m]]
     return cells if ranking.truth is None else [*cells, f"{ranking.truth[m]:.5g}"]
-
-
-def _told(ranking: Ranking, s: int) -> str:
-    if ranking.truth is None:
-        return ""
-    return "; tau undefined" if np.isnan(ranking.tau[s]) else f"; weighted tau {ranking.tau[s]:.3f}"
 
 
 def _short(value: float) -> str:

@@ -116,7 +116,7 @@ def rank_models(
     Raises:
         InvalidTask: on an unknown or repeated score, or one that no model has what it needs for.
     """
-    _check_scores(scores)
+    check_scores(scores)
     values = np.full((len(task.models), len(scores)), np.nan)
     seconds, summing = np.zeros(values.shape), np.zeros(len(task.models))
     for m, model in enumerate(task.models):
@@ -146,7 +146,12 @@ def rank_models(
     )
 
 
-def _check_scores(scores: Sequence[str]) -> None:
+def check_scores(scores: Sequence[str]) -> None:
+    """Refuse names that are no scores.
+
+    Raises:
+        InvalidTask: on an unknown or repeated score, or none.
+    """
     if not scores:
         raise InvalidTask(f"name a score; there are {', '.join(SCORES)}")
     for n, name in enumerate(scores):
