@@ -288,3 +288,13 @@ def test_experts_print_the_documented_keys(run, labelled_copy, tmp_path, monkeyp
     for title, arguments in (("select", ()), ("explain", ("dog",))):
         asked = run(title, *arguments, "--experts", "--classes", "classes.txt", "--hub", labelled_copy, "--json")
         check_keys(asked, f"{title}, with --experts")
+
+
+def test_images_of_the_users_print_the_documented_keys(run, hubs, tmp_path):
+    mine = paint_folder(tmp_path / "mine", ["dog.n.01", "cat.n.01"], 2, seed=3)
+    (mine / "dog.n.01" / "broken.png").write_bytes(b"not an image")
+    arguments = ("--class", "dog", "--class", "cat", "--class", "quantum", "--hub", hubs.unseen, "--cost", "params")
+    shown = run("select", *arguments, "--examples", mine, "--json")
+    check_keys(shown, "select, with --examples", code=3)
+    assert shown.json["examples"]["images"] == 4
+    check_keys(run("select", *arguments, "--unlabelled", mine, "--json"), "select, with --unlabelled", code=3)

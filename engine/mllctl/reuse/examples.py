@@ -92,6 +92,8 @@ def with_examples(
         ModelNotLoadable: if a candidate cannot be loaded, or is not the one that was labelled.
     """
     given = examples if isinstance(examples, Examples) else read_examples(examples, selection.classes)
+    if not given.uris:
+        return selection
     right, read, unread = _shown(selection, given, templates, showing or Showing())
     if len(unread) and not len(read):
         raise SourceUnreadable(unread[0].path, f"{unread[0].reason}; no example can be read")
