@@ -21,7 +21,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache as remembered
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -33,27 +36,29 @@ from mllctl.hub import Hub, StoredModel
 from mllctl.images import open_image, read_bytes
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.bootstrap import central_interval, resample_mean
-from mllctl.kernels.ensemble import Weighting, ensemble_confidence, softmax
-from mllctl.select import Selection, select_models
+from mllctl.kernels.ensemble import softmax
+from mllctl.methods import ENSEMBLE_SIZE, Afterwards, Asked
+from mllctl.methods import METHODS as WAYS
+from mllctl.select import select_models
 from mllctl.senses import plain_name
 
 Progress = Callable[[str, int, int], None]  # (model, images done, images in all)
 
 BATCH = 64
-ENSEMBLE_SIZE = 3
-METHODS = (
-    "random",
-    "best on average",
-    "best on the hub",
-    "paper",
-    "paper, k = 3",
-    "MLL, names",
-    "MLL, domain",
-    "MLL, 2 models",
-    "MLL, k = 1",
-    "MLL, k = 3",
-    "oracle",
-)
+# What is shown here -> which of `methods` it is. Random picks are told exactly, by their expectation.
+_WAYS = {
+    "best on average": "hindsight",
+    "best on the hub": "best-on-hub",
+    "paper": "mll-paper",
+    f"paper, k = {ENSEMBLE_SIZE}": "mll-paper-k3",
+    "MLL, names": "mll-names",
+    "MLL, domain": "mll",
+    "MLL, 2 models": "mll-2",
+    "MLL, k = 1": "mll-k1",
+    f"MLL, k = {ENSEMBLE_SIZE}": "mll-k3",
+    "oracle": "oracle",
+}
+METHODS = ("random", *_WAYS)
 RESAMPLES = 10_000
 
 
@@ -198,11 +203,10 @@ def evaluate_hub(
     probability = answer_tasks(models, tasks, cache, load, progress)
     accuracy = np.array([[_top1(answers[n], task.truth) for answers in probability] for n, task in enumerate(tasks)])
     names = tuple(model.card.name for model in models)
-    average = int(np.argmax(accuracy.mean(axis=0)))
-    results = []
-    for n, task in enumerate(tasks):
-        answers = {name: answer[n] for name, answer in zip(names, probability, strict=True)}
-        results.append(_choose(hub, encoder, task, answers, accuracy[n], names[average]))
+    results = [
+        _choose(hub, encoder, task, names, np.stack([answers[n] for answers in probability]), accuracy, n)
+        for n, task in enumerate(tasks)
+    ]
     return Evaluation(names, tuple(results))
 
 
@@ -218,54 +222,71 @@ def answer_tasks(
     Raises:
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
     """
-    return [_answers(model, tasks, cache, load, progress) for model in models]
+    uris = sorted({uri for task in tasks for uri in task.uris})
+    content = {uri: hashlib.sha256(read_bytes(uri)).hexdigest() for uri in uris}
+    return [_kept_answers(model, tasks, content, cache, load, progress) for model in models]
 
 
 def _choose(
-    hub: Hub, encoder: Encoder, task: Task, answers: Mapping[str, Float], accuracy: Float, average: str
+    hub: Hub, encoder: Encoder, task: Task, names: tuple[str, ...], probability: Float, accuracy: Float, n: int
 ) -> TaskResult:
-    """Let every method choose for one task, and look up what it gets."""
-    k = ENSEMBLE_SIZE
-    paper = select_models(hub, task.classes, k=k, matching="caption", estimator="paper", encoder=encoder)
-    by_name = select_models(hub, task.classes, encoder=encoder)
-    by_domain = select_models(hub, task.classes, task.domain_text, k=k, encoder=encoder)
-    names = tuple(answers)
-    of = dict(zip(names, accuracy.tolist(), strict=True))
-    chosen = {
-        "best on average": average,
-        "best on the hub": by_name.names[by_name.overall],
-        "paper": paper.names[paper.single],
-        "MLL, names": by_name.names[by_name.single],
-        "MLL, domain": by_domain.names[by_domain.single],
-        "oracle": names[int(np.argmax(accuracy))],
-    }
-    top1 = {method: of[model] for method, model in chosen.items()}
-    top1["random"] = float(accuracy.mean())
-    together: dict[str, tuple[Selection, Int, Weighting]] = {
-        f"paper, k = {k}": (paper, paper.members, "entropy"),
-        "MLL, 2 models": (by_domain, by_domain.answer("few").members[:, :1], "uniform"),
-        "MLL, k = 1": (by_domain, by_domain.members[:, :1], "uniform"),
-        f"MLL, k = {k}": (by_domain, by_domain.members, "uniform"),
-    }
-    for method, (selection, members, weighting) in together.items():
-        probability = np.stack([answers[name] for name in selection.names])
-        top1[method] = _top1(ensemble_confidence(probability, members, weighting), task.truth)
+    """Let every method choose for the task of row `n`, and look up what it gets."""
+    select = remembered(partial(select_models, hub, task.classes, encoder=encoder))
+    unknown, random = np.full(len(names), np.nan), np.random.default_rng(0)
+    asked = Asked(task.name, task.classes, task.domain_text, names, unknown, unknown, random, select)
+    afterwards = Afterwards(np.delete(accuracy, n, axis=0), accuracy[n], probability, task.truth)
+    choices = {shown: WAYS[way](asked, afterwards) for shown, way in _WAYS.items()}
+    top1 = {shown: float(choice.answered(probability, task.truth).mean()) for shown, choice in choices.items()}
+    top1["random"] = float(accuracy[n].mean())
+    by_domain = select(domain=task.domain_text or None, k=ENSEMBLE_SIZE)
     pick = Pick(
         by_domain.doubt.beats_overall,
         by_domain.doubt.beats_runner_up,
         None if by_domain.doubt.runner_up is None else by_domain.names[by_domain.doubt.runner_up],
         by_domain.verdict.advice,
     )
-    return TaskResult(task, accuracy, chosen, {method: top1[method] for method in METHODS}, pick)
+    chosen = {shown: names[choice.chosen[0]] for shown, choice in choices.items() if choice.members is None}
+    return TaskResult(task, accuracy[n], chosen, {method: top1[method] for method in METHODS}, pick)
 
 
 def _top1(confidence: Float, truth: Int) -> float:
     return float((confidence.argmax(axis=1) == truth).mean())
 
 
+def _kept_answers(
+    stored: StoredModel,
+    tasks: Sequence[Task],
+    content: Mapping[str, str],
+    cache: Path,
+    load: Callable[[str], VisionLanguageModel],
+    progress: Progress | None,
+) -> list[Float]:
+    """Return one model's answers, from the cache if it has given them before: then it need not be loaded."""
+    prompts = [class_prompts([plain_name(class_) for class_ in task.classes]) for task in tasks]
+    asked = [(prompts[n], [content[uri] for uri in task.uris]) for n, task in enumerate(tasks)]
+    facts = json.dumps([stored.card.identity, stored.card.logit_scale, asked])
+    path = cache / "answers" / f"{hashlib.sha256(facts.encode()).hexdigest()}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as kept:
+            return [np.asarray(kept[f"arr_{n}"], dtype=np.float64) for n in range(len(tasks))]
+    answers = _answers(stored, tasks, content, cache, load, progress)
+    _keep(path, lambda out: np.savez(out, *answers))
+    return answers
+
+
+def _keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file of the cache; what is there under its name is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as out:
+        write(out)
+    unfinished.replace(path)
+
+
 def _answers(
     stored: StoredModel,
     tasks: Sequence[Task],
+    content: Mapping[str, str],
     cache: Path,
     load: Callable[[str], VisionLanguageModel],
     progress: Progress | None,
@@ -274,8 +295,8 @@ def _answers(
     model = load(stored.card.source)
     if model.card.fingerprint != stored.card.fingerprint:
         raise ModelNotLoadable(stored.card.name, "its weights are not those that were labelled; label it again")
-    uris = sorted({uri for task in tasks for uri in task.uris})
-    embedding = dict(zip(uris, _embeddings(model, uris, cache, progress), strict=True))
+    uris = list(content)
+    embedding = dict(zip(uris, _embeddings(model, content, cache, progress), strict=True))
     answers = []
     for task in tasks:
         images = np.array([embedding[uri] for uri in task.uris])
@@ -284,23 +305,20 @@ def _answers(
     return answers
 
 
-def _embeddings(model: VisionLanguageModel, uris: Sequence[str], cache: Path, progress: Progress | None) -> Float:
-    """Encode images, or take their embeddings from the cache, shape (i, d)."""
-    contents = (hashlib.sha256(read_bytes(uri)).hexdigest() for uri in uris)
-    key = hashlib.sha256("\n".join([model.card.identity, *contents]).encode()).hexdigest()
+def _embeddings(
+    model: VisionLanguageModel, content: Mapping[str, str], cache: Path, progress: Progress | None
+) -> Float:
+    """Encode images, named with the digest of each, or take their embeddings from the cache, shape (i, d)."""
+    key = hashlib.sha256("\n".join([model.card.identity, *content.values()]).encode()).hexdigest()
     path = cache / "embeddings" / f"{key}.npy"
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    parts = []
+    uris, parts = list(content), []
     for start in range(0, len(uris), BATCH):
         few = uris[start : start + BATCH]
         parts.append(model.encode_images([open_image(uri) for uri in few]))
         if progress:
             progress(model.card.name, start + len(few), len(uris))
     embedding = np.concatenate(parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as out:
-        np.save(out, embedding, allow_pickle=False)
-    unfinished.replace(path)
+    _keep(path, lambda out: np.save(out, embedding, allow_pickle=False))
     return np.asarray(embedding, dtype=np.float64)

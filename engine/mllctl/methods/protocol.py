@@ -1,0 +1,149 @@
+"""What a method of choosing is: what it may see, and what it says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from mllctl.kernels.arrays import Float, Int
+from mllctl.kernels.ensemble import Weighting, ensemble_confidence
+from mllctl.kernels.reuse import best_models
+from mllctl.select import Selection
+
+# What a method looks at: facts on models, a hub's labels, what models reach on the other tasks, or on this one.
+Sight = Literal["facts", "hub", "other tasks", "truth"]
+Select = Callable[..., Selection]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task as it is put to a method, with all that may be known before a model has answered it.
+
+    Attributes:
+        name: of the task.
+        classes: their names.
+        domain: what the images look like, in words; may be empty.
+        models: names of those that can be chosen, the order of every score, shape (m,).
+        parameters: of each model, nan where not known, shape (m,).
+        universal: what each reaches on the sample set that stands for all tasks, nan where not known, shape (m,).
+        random: of this task and method, seeded.
+        select: `select_models` for these classes on the hub; None where there is no hub.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    domain: str
+    models: tuple[str, ...]
+    parameters: Float = field(repr=False)
+    universal: Float = field(repr=False)
+    random: np.random.Generator = field(repr=False)
+    select: Select | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """What is known once models have answered; methods that see only facts or a hub are not handed it.
+
+    Attributes:
+        others: what models reach on the other tasks, nan where not known, shape (t, m).
+        reached: what they reach on this one, shape (m,).
+        probability: what they answer, shape (m, i, c); None where only `reached` is known.
+        truth: class of each image, shape (i,); None likewise.
+    """
+
+    others: Float = field(repr=False)
+    reached: Float = field(repr=False)
+    probability: Float | None = field(repr=False, default=None)
+    truth: Int | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a method says: an order of models, or models for each class.
+
+    Attributes:
+        score: what it thinks each model is worth for the task, of each of its draws; finite, shape (draws, m). The
+            model it chooses is the first best one. A method that is not random draws once.
+        members: models of each class, best first; None if one model answers all of them, shape (c, k).
+        worth: what it thinks each model is worth for each class, shape (m, c); None where it cannot say.
+        weighting: how members answer together.
+    """
+
+    score: Float
+    members: Int | None = None
+    worth: Float | None = None
+    weighting: Weighting = "uniform"
+
+    @property
+    def chosen(self) -> Int:
+        """The one best model of each draw, shape (draws,)."""
+        return np.asarray(self.score.argmax(axis=1))
+
+    @property
+    def models(self) -> int:
+        """How many models are used."""
+        return 1 if self.members is None else len(np.unique(self.members))
+
+    def answered(self, probability: Float, truth: Int) -> Float:
+        """Say which images it has right: 0 or 1, of several draws their mean, shape (i,).
+
+        Args:
+            probability: what each model answers, shape (m, i, c).
+            truth: class of each image, shape (i,).
+        """
+        if self.members is not None:
+            confidence = ensemble_confidence(probability, self.members, self.weighting)
+            return np.asarray(confidence.argmax(axis=1) == truth, dtype=np.float64)
+        drawn, times = np.unique(self.chosen, return_counts=True)
+        right = probability[drawn].argmax(axis=2) == truth
+        return np.asarray(times @ right / times.sum())
+
+    def among(self, models: Int) -> "Choice":
+        """Return what the method says where only these models can be chosen, by their places here.
+
+        Raises:
+            ValueError: if it chooses models of classes and cannot say what others are worth.
+        """
+        if self.members is None:
+            return Choice(self.score[:, models])
+        if self.worth is None:
+            raise ValueError("a choice of models for classes among fewer models needs `worth`")
+        worth = self.worth[models]
+        return Choice(self.score[:, models], best_models(worth, self.members.shape[1]), worth, self.weighting)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of choosing.
+
+    Attributes:
+        name: as commands name it.
+        about: what it does, in half a sentence.
+        sees: the most it looks at.
+        choose: the choice for a task; gets `Afterwards` only if it sees other tasks or the truth.
+        per_class: whether classes get models of their own.
+    """
+
+    name: str
+    about: str
+    sees: Sight
+    choose: Callable[[Asked, Afterwards | None], Choice] = field(repr=False)
+    per_class: bool = False
+
+    def __call__(self, asked: Asked, afterwards: Afterwards) -> Choice:
+        """Choose, with no more to look at than it may."""
+        return self.choose(asked, afterwards if self.sees in ("other tasks", "truth") else None)
+
+
+def known(afterwards: Afterwards | None) -> Afterwards:
+    """Return what a method that sees it was handed."""
+    assert afterwards is not None
+    return afterwards
+
+
+def as_score(value: Float) -> Float:
+    """Return one draw of a score, models of which nothing is known being last, shape (1, m)."""
+    unknown = np.isnan(value)
+    lowest = value[~unknown].min() if not unknown.all() else 0.0
+    return np.where(unknown, lowest - 1, value)[None, :]
