@@ -73,6 +73,7 @@ class Task:
         classes: their names.
         uris: the images.
         truth: class of each image, shape (i,).
+        kind: of task, in words, such as `scene classification`; may be empty.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Task:
     classes: tuple[str, ...]
     uris: tuple[str, ...]
     truth: Int
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def read_tasks(path: Path, images: str) -> list[Task]:
                 classes=tuple(class_["name"] for class_ in task["classes"]),
                 uris=tuple(f"{images}#{image}" for image, _ in task["images"]),
                 truth=np.array([class_ for _, class_ in task["images"]], dtype=np.int64),
+                kind=task.get("task_text", ""),
             )
             for task in (facts["tasks"] if isinstance(facts, dict) else facts)
         ]
@@ -222,9 +225,34 @@ def answer_tasks(
     Raises:
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
     """
-    uris = sorted({uri for task in tasks for uri in task.uris})
-    content = {uri: hashlib.sha256(read_bytes(uri)).hexdigest() for uri in uris}
+    content = _contents(tasks)
     return [_kept_answers(model, tasks, content, cache, load, progress) for model in models]
+
+
+def task_features(
+    models: Sequence[StoredModel],
+    tasks: Sequence[Task],
+    cache: Path,
+    load: Callable[[str], VisionLanguageModel] = load_model,
+    progress: Progress | None = None,
+) -> list[list[Float]]:
+    """Return each model's embeddings of each task's images: by model, by task, of shape (i, d).
+
+    Raises:
+        ModelNotLoadable: if a model's weights are missing or not those that were labelled.
+    """
+    content = _contents(tasks)
+    features = []
+    for model in models:
+        embedding = dict(zip(content, _embeddings(model, content, cache, load, progress), strict=True))
+        features.append([np.array([embedding[uri] for uri in task.uris]) for task in tasks])
+    return features
+
+
+def _contents(tasks: Sequence[Task]) -> dict[str, str]:
+    """Return the digest of each image of any of the tasks."""
+    uris = sorted({uri for task in tasks for uri in task.uris})
+    return {uri: hashlib.sha256(read_bytes(uri)).hexdigest() for uri in uris}
 
 
 def _choose(
@@ -292,11 +320,8 @@ def _answers(
     progress: Progress | None,
 ) -> list[Float]:
     """Return one model's class probabilities on each task, each of shape (i, c)."""
-    model = load(stored.card.source)
-    if model.card.fingerprint != stored.card.fingerprint:
-        raise ModelNotLoadable(stored.card.name, "its weights are not those that were labelled; label it again")
-    uris = list(content)
-    embedding = dict(zip(uris, _embeddings(model, content, cache, progress), strict=True))
+    model = _same_model(stored, load)
+    embedding = dict(zip(content, _embeddings(stored, content, cache, lambda _: model, progress), strict=True))
     answers = []
     for task in tasks:
         images = np.array([embedding[uri] for uri in task.uris])
@@ -305,15 +330,27 @@ def _answers(
     return answers
 
 
+def _same_model(stored: StoredModel, load: Callable[[str], VisionLanguageModel]) -> VisionLanguageModel:
+    """Load a model that a hub has labelled."""
+    model = load(stored.card.source)
+    if model.card.fingerprint != stored.card.fingerprint:
+        raise ModelNotLoadable(stored.card.name, "its weights are not those that were labelled; label it again")
+    return model
+
+
 def _embeddings(
-    model: VisionLanguageModel, content: Mapping[str, str], cache: Path, progress: Progress | None
+    stored: StoredModel,
+    content: Mapping[str, str],
+    cache: Path,
+    load: Callable[[str], VisionLanguageModel],
+    progress: Progress | None,
 ) -> Float:
     """Encode images, named with the digest of each, or take their embeddings from the cache, shape (i, d)."""
-    key = hashlib.sha256("\n".join([model.card.identity, *content.values()]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([stored.card.identity, *content.values()]).encode()).hexdigest()
     path = cache / "embeddings" / f"{key}.npy"
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    uris, parts = list(content), []
+    model, uris, parts = _same_model(stored, load), list(content), []
     for start in range(0, len(uris), BATCH):
         few = uris[start : start + BATCH]
         parts.append(model.encode_images([open_image(uri) for uri in few]))

@@ -3,6 +3,7 @@
     protocol.py    Method, what it may see (Asked, Afterwards), what it says (Choice)
     baselines.py   what knows nothing of the task: random, averages, ImageNet's best, the largest
     labels.py      MLL, by the labels of a hub
+    few_shot.py    by a few images whose truth is known: hits, transferability scores, MLL put right by them
     oracles.py     what is known only afterwards
 
 `METHODS` has them all by name. A method is a pure function of what it is handed; what its choice is worth is asked of
@@ -13,9 +14,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from mllctl.methods.baselines import BASELINES
+from mllctl.methods.few_shot import FEW_SHOT
 from mllctl.methods.labels import ENSEMBLE_SIZE, LABELS, label_method
 from mllctl.methods.oracles import ORACLES
-from mllctl.methods.protocol import Afterwards, Asked, Choice, Method, Select, Sight
+from mllctl.methods.protocol import Afterwards, Asked, Choice, FewImages, Method, Select, Sight
 
 __all__ = [
     "ENSEMBLE_SIZE",
@@ -23,6 +25,7 @@ __all__ = [
     "Afterwards",
     "Asked",
     "Choice",
+    "FewImages",
     "Method",
     "Select",
     "Sight",
@@ -30,5 +33,5 @@ __all__ = [
 ]
 
 METHODS: Mapping[str, Method] = MappingProxyType(
-    {method.name: method for method in (*BASELINES, *LABELS, *ORACLES)},
+    {method.name: method for method in (*BASELINES, *LABELS, *FEW_SHOT, *ORACLES)},
 )

@@ -43,12 +43,19 @@ def label_method(
     def choose(asked: Asked, _: Afterwards | None) -> Choice:
         assert asked.select is not None
         selection = asked.select(domain=(asked.domain or None) if domain else None, **wanted)
-        return _choice(asked, selection, breadth, k, weighting)
+        return choice_of(asked, selection, breadth, k, weighting)
 
     return Method(name, about, "hub", choose, per_class=breadth != "one")
 
 
-def _choice(asked: Asked, selection: Selection, breadth: Breadth, k: int, weighting: Weighting) -> Choice:
+def choice_of(asked: Asked, selection: Selection, breadth: Breadth, k: int, weighting: Weighting) -> Choice:
+    """Return what a selection says as a choice.
+
+    Args:
+        asked: the task.
+        selection: of it.
+        breadth, k, weighting: as of `label_method`.
+    """
     place = np.array([asked.models.index(name) for name in selection.names])
     believed = selection.class_precision.mean(axis=1)
     if not selection.covered.any():

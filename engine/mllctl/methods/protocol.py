@@ -6,14 +6,31 @@ from typing import Literal
 
 import numpy as np
 
-from mllctl.kernels.arrays import Float, Int
+from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.kernels.ensemble import Weighting, ensemble_confidence
 from mllctl.kernels.reuse import best_models
 from mllctl.select import Selection
 
-# What a method looks at: facts on models, a hub's labels, what models reach on the other tasks, or on this one.
-Sight = Literal["facts", "hub", "other tasks", "truth"]
+# What a method looks at: facts on models, a hub's labels, a few images of the task with their truth, what models reach
+# on the other tasks, or on this one.
+Sight = Literal["facts", "hub", "few images", "other tasks", "truth"]
 Select = Callable[..., Selection]
+Blend = Callable[[Selection, Bool, Int], Selection]
+
+
+@dataclass(frozen=True)
+class FewImages:
+    """Images of the task whose truth a method may see; what it chooses is measured on others.
+
+    Attributes:
+        truth: class of each image, shape (n,).
+        probability: what each model answers, shape (m, n, c).
+        features: what each model makes of them, of shape (n, d).
+    """
+
+    truth: Int = field(repr=False)
+    probability: Float = field(repr=False)
+    features: tuple[Float, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,8 @@ class Asked:
         universal: what each reaches on the sample set that stands for all tasks, nan where not known, shape (m,).
         random: of this task and method, seeded.
         select: `select_models` for these classes on the hub; None where there is no hub.
+        few: of the task's images, those a method may see; None where it may see none.
+        blend: puts a selection right by which model has which image right, and the truth; None where there is no hub.
     """
 
     name: str
@@ -39,6 +58,8 @@ class Asked:
     universal: Float = field(repr=False)
     random: np.random.Generator = field(repr=False)
     select: Select | None = field(repr=False, default=None)
+    few: FewImages | None = field(repr=False, default=None)
+    blend: Blend | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
