@@ -43,6 +43,7 @@ HOME = {
     "captions": "captions",
     "sql": "sql",
     "evaluate": "evaluation",
+    "bench": "bench",
     "doctor": "doctor",
     "hub": "hub",
     "demo": "hub",

@@ -144,10 +144,14 @@ def percent(share: float) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[Advance]:
-    """Show a bar per model on a terminal; on a pipe, a line every half a minute and one at the end of each."""
+def progress(unit: str = "images") -> Iterator[Advance]:
+    """Show a bar per model on a terminal; on a pipe, a line every half a minute and one at the end of each.
+
+    Args:
+        unit: what is counted, in the plural.
+    """
     if not sys.stderr.isatty():
-        yield ProgressLines()
+        yield ProgressLines(unit=unit)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -156,7 +160,7 @@ def progress() -> Iterator[Advance]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("images"),
+        TextColumn(unit),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
@@ -196,8 +200,9 @@ class Rate:
 class ProgressLines:
     """Progress where nothing can be overwritten: a line now and then, with what is left."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, unit: str = "images") -> None:
         self._clock = clock
+        self._unit = unit
         self._rates: dict[str, Rate] = {}
         self._said: dict[str, float] = {}
 
@@ -207,11 +212,12 @@ class ProgressLines:
         known = self._rates.setdefault(name, Rate(done, self._clock))
         rate = known.at(done)
         if done == total:
-            say(f"{name}: {total} images" + (f" in {duration(known.seconds)}, {rate:.1f} images/s" if rate else ""))
+            took = f" in {duration(known.seconds)}, {rate:.1f} {self._unit}/s" if rate else ""
+            say(f"{name}: {total} {self._unit}{took}")
         elif now - self._said.setdefault(name, now) >= LINE_EVERY and rate:
             self._said[name] = now
             left = duration((total - done) / rate)
-            say(f"{name}: {done} of {total} images, {rate:.1f} images/s, {left} left")
+            say(f"{name}: {done} of {total} {self._unit}, {rate:.1f} {self._unit}/s, {left} left")
 
 
 def duration(seconds: float) -> str:

@@ -29,7 +29,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mllctl.backends import load_model
-from mllctl.backends.protocol import Encoder, VisionLanguageModel
+from mllctl.backends.protocol import Encoder, Float32, VisionLanguageModel
 from mllctl.captions import class_prompts
 from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
@@ -232,20 +232,29 @@ def answer_tasks(
 def task_features(
     models: Sequence[StoredModel],
     tasks: Sequence[Task],
+    images: Sequence[Int],
     cache: Path,
     load: Callable[[str], VisionLanguageModel] = load_model,
     progress: Progress | None = None,
 ) -> list[list[Float]]:
-    """Return each model's embeddings of each task's images: by model, by task, of shape (i, d).
+    """Return each model's embeddings of some images of each task: by model, by task, of shape (n, d).
+
+    Args:
+        models: labelled ones.
+        tasks: all that `answer_tasks` was asked: embeddings are kept together.
+        images: of each task, places among its images, shape (n,).
+        cache, load, progress: as of `evaluate_hub`.
 
     Raises:
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
     """
     content = _contents(tasks)
+    row = {uri: n for n, uri in enumerate(content)}
+    rows = [[row[task.uris[i]] for i in few.tolist()] for task, few in zip(tasks, images, strict=True)]
     features = []
     for model in models:
-        embedding = dict(zip(content, _embeddings(model, content, cache, load, progress), strict=True))
-        features.append([np.array([embedding[uri] for uri in task.uris]) for task in tasks])
+        embedding = _embeddings(model, content, cache, load, progress)
+        features.append([embedding[of].astype(np.float64) for of in rows])
     return features
 
 
@@ -324,7 +333,7 @@ def _answers(
     embedding = dict(zip(content, _embeddings(stored, content, cache, lambda _: model, progress), strict=True))
     answers = []
     for task in tasks:
-        images = np.array([embedding[uri] for uri in task.uris])
+        images = np.array([embedding[uri] for uri in task.uris], dtype=np.float64)
         prompts = model.encode_texts(class_prompts([plain_name(class_) for class_ in task.classes])).astype(np.float64)
         answers.append(softmax(model.card.logit_scale * (images @ prompts.T)))
     return answers
@@ -344,12 +353,12 @@ def _embeddings(
     cache: Path,
     load: Callable[[str], VisionLanguageModel],
     progress: Progress | None,
-) -> Float:
+) -> Float32:
     """Encode images, named with the digest of each, or take their embeddings from the cache, shape (i, d)."""
     key = hashlib.sha256("\n".join([stored.card.identity, *content.values()]).encode()).hexdigest()
     path = cache / "embeddings" / f"{key}.npy"
     if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
     model, uris, parts = _same_model(stored, load), list(content), []
     for start in range(0, len(uris), BATCH):
         few = uris[start : start + BATCH]
@@ -358,4 +367,4 @@ def _embeddings(
             progress(model.card.name, start + len(few), len(uris))
     embedding = np.concatenate(parts)
     _keep(path, lambda out: np.save(out, embedding, allow_pickle=False))
-    return np.asarray(embedding, dtype=np.float64)
+    return embedding

@@ -89,7 +89,7 @@ def test_a_first_import_that_was_killed_leaves_a_file_that_can_be_used(tmp_path)
 
 
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path):
-    with pytest.raises(SourceUnreadable, match="no such file of results; import some into it first"):
+    with pytest.raises(SourceUnreadable, match="no such file of results; `mllctl bench run`"):
         stored_results(tmp_path / "none.duckdb")
     (tmp_path / "text.duckdb").write_text("not a database" * 1000)
     with pytest.raises(SourceUnreadable, match="not a DuckDB file"):

@@ -62,7 +62,7 @@ def append_results(path: Path | str, imported: Imported) -> int:
         ORDER BY line
         RETURNING line
     """
-    with _opened(path, write=True) as db:
+    with opened(path, write=True) as db:
         _give(db, imported)
         _refuse_contradictions(db, path, imported)
         facts = {"path": imported.path, "format": imported.format, "notes": list(imported.notes)}
@@ -83,7 +83,7 @@ def stored_results(path: Path | str, source: str | None = None) -> list[Result]:
            WHERE $source IS NULL OR source = $source
         ORDER BY import, line
     """
-    with _opened(path) as db:
+    with opened(path) as db:
         return [Result(*row) for row in db.execute(query, {"source": source}).fetchall()]
 
 
@@ -104,7 +104,7 @@ def stored_sources(path: Path | str) -> list[StoredSource]:
         GROUP BY source
         ORDER BY source
     """
-    with _opened(path) as db:
+    with opened(path) as db:
         rows = db.execute(query).fetchall()
     return [
         StoredSource(source, results, models, datasets, tuple(notes))
@@ -139,10 +139,10 @@ def _refuse_contradictions(db: duckdb.DuckDBPyConnection, path: Path | str, impo
 
 
 @contextmanager
-def _opened(path: Path | str, write: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(path: Path | str, write: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a file of results; what is written is committed as a whole, or not at all."""
     if not write and not Path(path).exists():
-        raise SourceUnreadable(path, "no such file of results; import some into it first")
+        raise SourceUnreadable(path, "no such file of results; `mllctl bench run` or `mllctl bench import` makes one")
     try:
         with duckdb.connect(str(path), read_only=not write) as db:
             db.execute("BEGIN")

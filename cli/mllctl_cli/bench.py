@@ -1,0 +1,284 @@
+"""`bench run|report|ablate|grow|subhubs|import|list`: methods on tasks whose truth is known, every number kept."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import mllctl
+from mllctl.bench import (
+    Comparison,
+    Ground,
+    Row,
+    Suite,
+    check_method,
+    compare,
+    hub_ground,
+    mean_rows,
+    methods_for,
+    order_of,
+    plan_run,
+    present_tasks,
+    published_ground,
+    read_suite,
+    run_suite,
+    shipped_suites,
+    stored_outcomes,
+    stored_runs,
+    task_rows,
+)
+from mllctl.hub import cache_folder
+from mllctl.methods import METHODS
+from mllctl.published import append_results, read_results, stored_results, stored_sources
+from mllctl_cli import render
+from mllctl_cli.options import HubOption, JsonOption, hub_path, index_encoder
+
+DEFAULT_RESULTS = Path("bench.duckdb")
+
+SuiteArgument = Annotated[
+    str, typer.Argument(metavar="SUITE", help="demo, mll17, published, or a file FILE.toml.", show_default=False)
+]
+ResultsOption = Annotated[
+    Path, typer.Option("--results", metavar="FILE", help="DuckDB file of results; made if there is none.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Where a suite's folders of images are.", show_default=False),
+]
+SeedOption = Annotated[
+    list[int] | None,
+    typer.Option("--seed", metavar="N", min=0, help="Of methods that draw; may be repeated.", show_default=False),
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Begin anew, even where an interrupted run could go on.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    bench = typer.Typer(no_args_is_help=True, help="The benchmark: methods x tasks x hubs.")
+    bench.command()(run)
+    bench.command("import")(import_)
+    bench.command("list")(list_)
+    app.add_typer(bench, name="bench")
+
+
+def run(
+    suite: SuiteArgument,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="NAME", help="A method to ask; may be repeated.", show_default=False),
+    ] = None,
+    seed: SeedOption = None,
+    data: DataOption = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+    fresh: FreshOption = False,
+    tasks: Annotated[bool, typer.Option("--tasks", help="Show every task, not only the means.")] = False,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask every method on every task of a suite, and add what comes of it to the results.
+
+    demo is thirty tasks that are shipped, asked of a hub; published looks up what was imported into the results; mll17
+    declares the paper's benchmark and runs what of it is in --data. Methods that a suite cannot answer are left out
+    and said. Interrupted, the same command goes on where it was; the same command again is a run of its own, with the
+    same numbers. Intervals are the middle 90 % over the images of a task, of means over the tasks.
+
+    Example: mllctl bench run demo --hub ./demo-hub
+    """
+    for name in method or ():
+        check_method(name)
+    declared = read_suite(suite)
+    seeds = tuple(dict.fromkeys(seed or declared.seeds))
+    options = [*_repeated("--method", method), *_repeated("--seed", seed), *_given("--data", data)]
+    with _ground(declared, results, data, seeds, hub) as ground:
+        methods, left = methods_for(declared, ground, method or ())
+        for line in left:
+            render.say(f"left out {line}")
+        names = [one.name for one in methods]
+        plan = plan_run(declared, ground, "run", names, seeds, [*options, *_given("--hub", hub)])
+        with render.progress("tasks") as progress:
+            number = run_suite(results, declared, ground, methods, seeds, plan, fresh, progress)
+    _tell(declared, results, number, tasks, json)
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSON or a folder of JSON.")],
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="Whose results they are.", show_default=False)
+    ] = None,
+    percent: Annotated[
+        bool, typer.Option("--percent", help="Numbers are percent, where the file does not say.")
+    ] = False,
+    results: ResultsOption = DEFAULT_RESULTS,
+    json: JsonOption = False,
+) -> None:
+    """Add results that others published: open_clip's, CLIP_benchmark's, LOVM's tables, or a row a result.
+
+    Model, data set, metric, value, unit, protocol and source are kept of each; what was converted, renamed or left out
+    is said. Two sources are never pooled. To import a file again adds nothing.
+
+    Example: mllctl bench import openclip_results.csv
+    """
+    told = []
+    for file in files:
+        imported = read_results(file, source=source, unit="percent" if percent else None)
+        added = append_results(results, imported)
+        for note in imported.notes:
+            render.say(f"{file}: {note}")
+        told.append({"file": str(file), "format": imported.format, "results": len(imported.results), "added": added})
+    if json:
+        render.print_json(told)
+        return
+    render.print_table(tuple(told[0]), [tuple(row.values()) for row in told], ("results", "added"))
+
+
+def list_(results: ResultsOption = DEFAULT_RESULTS, json: JsonOption = False) -> None:
+    """Show the suites, and the runs and imports of a file of results.
+
+    Example: mllctl bench list
+    """
+    suites = [{"suite": one.name, "kind": one.kind, "about": one.about} for one in shipped_suites().values()]
+    runs, imports = _stored(results)
+    if json:
+        methods = [{"method": one.name, "sees": one.sees, "about": one.about} for one in METHODS.values()]
+        render.print_json({"suites": suites, "methods": methods, "runs": runs, "imports": imports})
+        return
+    render.print_table(tuple(suites[0]), [tuple(row.values()) for row in suites])
+    render.print_line()
+    shown = [(one.name, one.sees, one.about) for one in METHODS.values()]
+    render.print_table(("method", "sees", "about"), shown)
+    for rows in (runs, imports):
+        if rows:
+            render.print_line()
+            render.print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+
+
+def _stored(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the runs and imports of a file that may not be there yet."""
+    if not results.exists():
+        return [], []
+    imports = [
+        {"source": one.source, "results": one.results, "models": one.models, "datasets": one.datasets}
+        for one in stored_sources(results)
+    ]
+    runs = [
+        {
+            "run": one.run,
+            "kind": one.plan.kind,
+            "suite": one.plan.suite,
+            "started": f"{one.started:%Y-%m-%d %H:%M}",
+            "finished": f"{one.finished:%Y-%m-%d %H:%M}" if one.finished else "interrupted",
+            "cells": one.cells,
+            "command": one.plan.command,
+        }
+        for one in stored_runs(results)
+    ]
+    return runs, imports
+
+
+@contextmanager
+def _ground(suite: Suite, results: Path, data: Path | None, seeds: Sequence[int], hub: Path | None) -> Iterator[Ground]:
+    """Make out what is true of a suite; a hub is open as long as it is asked."""
+    if suite.kind == "published":
+        yield _said(published_ground(suite, stored_results(results)))
+        return
+    present, missing = present_tasks(suite, data)
+    with mllctl.Hub.open(hub_path(hub)) as opened:
+        with render.progress() as progress:
+            ground = hub_ground(
+                suite, opened, present, index_encoder(opened), cache_folder(), seeds, missing, progress=progress
+            )
+        yield _said(ground)
+
+
+def _said(ground: Ground) -> Ground:
+    for line in ground.missing:
+        render.say(f"missing {line}")
+    return ground
+
+
+def _tell(suite: Suite, results: Path, number: int, tasks: bool, json: bool) -> None:
+    rows = task_rows(stored_outcomes(results, number))
+    means = mean_rows(rows)
+    if json:
+        compared = compare(rows, suite.against)
+        render.print_json([_row_json(row) for row in (*rows, *means, *map(_as_row, compared))])
+    else:
+        if tasks:
+            _print_tasks(rows, means)
+        _print_means(suite, rows, means)
+    render.say(f"run {number} is in {results}; `mllctl bench report --results {results}` makes pages of it")
+
+
+def _as_row(one: Comparison) -> Row:
+    return Row("mean", "", one.method, f"{one.metric} - {one.against}", one.mean, one.low, one.high)
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    shown = {
+        "task": row.task,
+        "method": row.method,
+        "metric": row.metric,
+        "value": row.value,
+        "low": row.low,
+        "high": row.high,
+    }
+    return {**shown, "variant": row.variant} if row.variant else shown
+
+
+def _print_tasks(rows: Sequence[Row], means: Sequence[Row]) -> None:
+    methods = order_of(means)
+    top1 = {(row.task, row.method): row.value for row in rows if row.metric == "top-1"}
+    shown = [
+        (task, *(_percent(top1.get((task, method))) for method in methods))
+        for task in dict.fromkeys(row.task for row in rows)
+    ]
+    columns = ("top-1 %", *methods)
+    render.print_table(columns, shown, columns[1:])
+    render.print_line()
+
+
+def _print_means(suite: Suite, rows: Sequence[Row], means: Sequence[Row]) -> None:
+    of = {(row.method, row.metric): row for row in means}
+    against = {one.method: one for one in compare(rows, suite.against)}
+    shown = []
+    for method in order_of(means):
+        top1 = of.get((method, "top-1"))
+        apart = against.get(method)
+        shown.append(
+            (
+                method,
+                _percent(top1.value if top1 else None),
+                f"{_percent(top1.low)} to {_percent(top1.high)}" if top1 and top1.low is not None else "",
+                f"{100 * apart.mean:+.1f}" if apart else "",
+                f"{apart.p:.3f}" if apart else "",
+                *(_value(of.get((method, metric))) for metric in ("regret", "R5", "tau", "weighted tau", "models")),
+            )
+        )
+    tasks = len({row.task for row in rows})
+    columns = (
+        f"method, top-1 % over {tasks} tasks", "mean", "90 %", f"to {suite.against}", "p", "regret", "R5", "tau",
+        "weighted tau", "models",
+    )  # fmt: skip
+    render.print_table(columns, shown, columns[1:])
+
+
+def _value(row: Row | None) -> str:
+    if row is None or row.value is None:
+        return ""
+    if row.metric == "regret":
+        return render.percent(row.value)
+    return f"{row.value:.1f}" if row.metric == "models" else f"{row.value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else render.percent(value)
+
+
+def _repeated(option: str, values: Sequence[object] | None) -> list[str]:
+    return [word for value in values or () for word in (option, str(value))]
+
+
+def _given(option: str, value: object | None) -> list[str]:
+    return [] if value is None else [option, str(value)]

@@ -1,0 +1,48 @@
+"""The benchmark: methods of choosing on tasks whose truth is known, every number with what made it.
+
+    suite file ── suites ── tasks ── ground (what models reach) ─┐
+    imported results ────────────────┘                           ├─ measuring ── running ── store ── summary ── report
+    methods (`mllctl.methods`) ──────────────────────────────────┘
+
+    ablating    the same with one option of the selection changed at a time
+    growing     hubs of fewer models: random orders of growth, random and budgeted sub-hubs
+
+Numbers are only ever added to the store; a run that was interrupted goes on where it was, and one with the same plan
+gives the same numbers.
+"""
+
+from mllctl.bench.ground import Ground, hub_ground, published_ground
+from mllctl.bench.measuring import ALL as METRICS
+from mllctl.bench.records import MEAN, Outcome, Plan, StoredRun
+from mllctl.bench.running import methods_for, plan_run, run_suite
+from mllctl.bench.store import stored_outcomes, stored_runs, stored_seconds
+from mllctl.bench.suites import Suite, check_method, present_tasks, read_suite, shipped_suites
+from mllctl.bench.summary import Comparison, Row, compare, mean_rows, order_of, task_rows
+
+__all__ = [
+    "MEAN",
+    "METRICS",
+    "Comparison",
+    "Ground",
+    "Outcome",
+    "Plan",
+    "Row",
+    "StoredRun",
+    "Suite",
+    "check_method",
+    "compare",
+    "hub_ground",
+    "mean_rows",
+    "methods_for",
+    "order_of",
+    "plan_run",
+    "present_tasks",
+    "published_ground",
+    "read_suite",
+    "run_suite",
+    "shipped_suites",
+    "stored_outcomes",
+    "stored_runs",
+    "stored_seconds",
+    "task_rows",
+]
