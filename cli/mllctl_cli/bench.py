@@ -181,21 +181,22 @@ def _stored(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 def _ground(suite: Suite, results: Path, data: Path | None, seeds: Sequence[int], hub: Path | None) -> Iterator[Ground]:
     """Make out what is true of a suite; a hub is open as long as it is asked."""
     if suite.kind == "published":
-        yield _said(published_ground(suite, stored_results(results)))
+        ground = published_ground(suite, stored_results(results))
+        for line in ground.missing:
+            render.say(f"missing {line}")
+        yield ground
         return
     present, missing = present_tasks(suite, data)
+    for line in missing:
+        render.say(f"missing {line}")
     with mllctl.Hub.open(hub_path(hub)) as opened:
         with render.progress() as progress:
             ground = hub_ground(
                 suite, opened, present, index_encoder(opened), cache_folder(), seeds, missing, progress=progress
             )
-        yield _said(ground)
-
-
-def _said(ground: Ground) -> Ground:
-    for line in ground.missing:
-        render.say(f"missing {line}")
-    return ground
+        for line in ground.missing[len(missing) :]:
+            render.say(f"missing {line}")
+        yield ground
 
 
 def _tell(suite: Suite, results: Path, number: int, tasks: bool, json: bool) -> None:

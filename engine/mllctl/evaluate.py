@@ -45,6 +45,7 @@ from mllctl.senses import plain_name
 Progress = Callable[[str, int, int], None]  # (model, images done, images in all)
 
 BATCH = 64
+UNIVERSAL = "photo"  # the domain whose sample images stand for what ImageNet does
 # What is shown here -> which of `methods` it is. Random picks are told exactly, by their expectation.
 _WAYS = {
     "best on average": "hindsight",
@@ -206,8 +207,9 @@ def evaluate_hub(
     probability = answer_tasks(models, tasks, cache, load, progress)
     accuracy = np.array([[_top1(answers[n], task.truth) for answers in probability] for n, task in enumerate(tasks)])
     names = tuple(model.card.name for model in models)
+    known = typical_top1(hub, models), universal_top1(hub, models, UNIVERSAL)
     results = [
-        _choose(hub, encoder, task, names, np.stack([answers[n] for answers in probability]), accuracy, n)
+        _choose(hub, encoder, task, names, known, np.stack([answers[n] for answers in probability]), accuracy, n)
         for n, task in enumerate(tasks)
     ]
     return Evaluation(names, tuple(results))
@@ -258,6 +260,35 @@ def task_features(
     return features
 
 
+def typical_top1(hub: Hub, models: Sequence[StoredModel]) -> Float:
+    """Return what each model reaches in typical tasks of the hub, as `best on the hub` has it, in [0, 1], shape (m,).
+
+    Means over unlike nodes do not compare: where some labels are complete, models whose label is stale have nan.
+    """
+    typical = hub.typical_precision([model.model for model in models])
+    known = ~np.isnan(typical)
+    mean = np.where(known, typical, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    complete = np.array([model.state == "complete" for model in models])
+    return np.where(known.any(axis=1) & (complete | ~complete.any()), mean, np.nan)
+
+
+def universal_top1(hub: Hub, models: Sequence[StoredModel], domain: str) -> Float:
+    """Return each model's share of right sample images of a domain, all nodes competing, in [0, 1], shape (m,).
+
+    It stands for what a model reaches on ImageNet, which a hub need not have. nan for a model that was shown none.
+
+    Args:
+        hub: open for reading.
+        models: labelled ones, by ordinal.
+        domain: its name; all domains if the hub has none of that name.
+    """
+    evidence = hub.hits(np.flatnonzero(hub.evidence_nodes()), [model.model for model in models])
+    names = [known.name for known in hub.domains()]
+    columns = [names.index(domain)] if domain in names else list(range(len(names)))
+    hits, images = (counts[:, :, columns].sum(axis=(1, 2)) for counts in (evidence.hits, evidence.images))
+    return np.where(images > 0, hits / np.maximum(images, 1), np.nan)
+
+
 def _contents(tasks: Sequence[Task]) -> dict[str, str]:
     """Return the digest of each image of any of the tasks."""
     uris = sorted({uri for task in tasks for uri in task.uris})
@@ -265,12 +296,29 @@ def _contents(tasks: Sequence[Task]) -> dict[str, str]:
 
 
 def _choose(
-    hub: Hub, encoder: Encoder, task: Task, names: tuple[str, ...], probability: Float, accuracy: Float, n: int
+    hub: Hub,
+    encoder: Encoder,
+    task: Task,
+    names: tuple[str, ...],
+    known: tuple[Float, Float],
+    probability: Float,
+    accuracy: Float,
+    n: int,
 ) -> TaskResult:
     """Let every method choose for the task of row `n`, and look up what it gets."""
     select = remembered(partial(select_models, hub, task.classes, encoder=encoder))
-    unknown, random = np.full(len(names), np.nan), np.random.default_rng(0)
-    asked = Asked(task.name, task.classes, task.domain_text, names, unknown, unknown, random, select)
+    typical, universal = known
+    asked = Asked(
+        name=task.name,
+        classes=task.classes,
+        domain=task.domain_text,
+        models=names,
+        parameters=np.full(len(names), np.nan),
+        universal=universal,
+        random=np.random.default_rng(0),
+        select=select,
+        typical=typical,
+    )
     afterwards = Afterwards(np.delete(accuracy, n, axis=0), accuracy[n], probability, task.truth)
     choices = {shown: WAYS[way](asked, afterwards) for shown, way in _WAYS.items()}
     top1 = {shown: float(choice.answered(probability, task.truth).mean()) for shown, choice in choices.items()}

@@ -15,7 +15,7 @@ from mllctl.backends.facts import known_models
 from mllctl.backends.protocol import Encoder, VisionLanguageModel
 from mllctl.bench.suites import Suite
 from mllctl.errors import InvalidTask, NotPublished, StageMissing
-from mllctl.evaluate import Progress, Task, answer_tasks, task_features
+from mllctl.evaluate import Progress, Task, answer_tasks, task_features, typical_top1, universal_top1
 from mllctl.hub import Hub
 from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.methods import Afterwards, Asked, FewImages, Method
@@ -90,7 +90,7 @@ class GroundTask:
         parameters, universal: as of `Asked`, shape (m,).
         others: what they reach on the other tasks, nan where unknown, shape (t, m).
         answered: the answers; None of published results.
-        select, blend: as of `Asked`.
+        typical, select, blend: as of `Asked`.
     """
 
     name: str
@@ -102,6 +102,7 @@ class GroundTask:
     universal: Float = field(repr=False)
     others: Float = field(repr=False)
     answered: Answered | None = field(repr=False, default=None)
+    typical: Float | None = field(repr=False, default=None)
     select: Select | None = field(repr=False, default=None)
     blend: Blend | None = field(repr=False, default=None)
 
@@ -117,6 +118,7 @@ class GroundTask:
             universal=self.universal,
             random=np.random.default_rng(np.frombuffer(said, dtype=np.uint32)),
             select=self.select,
+            typical=self.typical,
             few=few,
             blend=self.blend,
         )
@@ -192,7 +194,7 @@ def hub_ground(
         StageMissing: if no model that the suite asks for is labelled.
     """
     if not tasks:
-        raise InvalidTask(f"{suite.name}: none of its tasks is on this machine; {'; '.join(missing)}")
+        raise InvalidTask(f"no task of {suite.name} is on this machine; put FOLDER/CLASS/*.jpg of one below --data DIR")
     labelled = [model for model in hub.models() if model.labelled]
     models = [model for model in labelled if not suite.paper_models or model.card.name in paper_models()]
     if suite.paper_models:
@@ -211,6 +213,7 @@ def hub_ground(
         [(p.argmax(axis=2) == task.truth).mean(axis=1) for p, task in zip(probability, tasks, strict=True)]
     )
     parameters = np.array([float(model.card.parameters) for model in models])
+    typical, universal = typical_top1(hub, models), universal_top1(hub, models, suite.universal)
     return Ground(
         tasks=tuple(
             GroundTask(
@@ -220,9 +223,10 @@ def hub_ground(
                 models=names,
                 reached=reached[n],
                 parameters=parameters,
-                universal=np.full(len(models), np.nan),
+                universal=universal,
                 others=np.delete(reached, n, axis=0),
                 answered=Answered(probability[n], task.truth, seen[n], tuple(of_model[n] for of_model in features)),
+                typical=typical,
                 select=remembered(partial(_select, hub, task.classes, encoder, frozenset(names))),
                 blend=partial(_blended, hub),
             )

@@ -10,6 +10,8 @@
 
 Of a `hub` suite, tasks are a task file and its pack among the shipped files, `tasks` and `images`, or tables:
 
+    universal   the domain of the hub whose sample images stand for all tasks; all of them when left out
+
     [[task]]
     name        of the task
     domain      what its images look like, in words; may be left out
@@ -90,7 +92,8 @@ class Suite:
         tasks: those of tables.
         task_file: and of a shipped task file, with its pack; None if there is none.
         sample_sets: what the hub should have been labelled on.
-        universal, leave_out, source: of published results.
+        universal: the data set, or the domain of sample images, that stands for all tasks.
+        leave_out, source: of published results.
     """
 
     name: str
@@ -154,7 +157,7 @@ def present_tasks(suite: Suite, data: Path | None = None) -> tuple[list[Task], t
         folder = (data or suite.home) / declared.folder
         if not folder.is_dir():
             cure = f"; it is {declared.recipe}" if declared.recipe else ""
-            missing.append(f"{declared.name}: no folder {folder}{cure}")
+            missing.append(f"{declared.name}: no folder {folder if data else declared.folder}{cure}")
             continue
         task = _folder_task(declared, folder)
         present.append(task)

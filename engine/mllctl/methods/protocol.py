@@ -46,6 +46,7 @@ class Asked:
         universal: what each reaches on the sample set that stands for all tasks, nan where not known, shape (m,).
         random: of this task and method, seeded.
         select: `select_models` for these classes on the hub; None where there is no hub.
+        typical: what each reaches in typical tasks of the hub, nan where not known, shape (m,); None without a hub.
         few: of the task's images, those a method may see; None where it may see none.
         blend: puts a selection right by which model has which image right, and the truth; None where there is no hub.
     """
@@ -58,6 +59,7 @@ class Asked:
     universal: Float = field(repr=False)
     random: np.random.Generator = field(repr=False)
     select: Select | None = field(repr=False, default=None)
+    typical: Float | None = field(repr=False, default=None)
     few: FewImages | None = field(repr=False, default=None)
     blend: Blend | None = field(repr=False, default=None)
 
