@@ -9,6 +9,9 @@ import typer
 
 import mllctl
 from mllctl.bench import (
+    FACTORS,
+    GROWN,
+    SUBHUB_METHODS,
     Comparison,
     Ground,
     Row,
@@ -18,17 +21,23 @@ from mllctl.bench import (
     hub_ground,
     mean_rows,
     methods_for,
+    methods_of_fewer,
     order_of,
     plan_run,
     present_tasks,
     published_ground,
     read_suite,
+    read_values,
+    run_ablation,
+    run_growth,
+    run_subhubs,
     run_suite,
     shipped_suites,
     stored_outcomes,
     stored_runs,
     task_rows,
 )
+from mllctl.errors import InvalidTask
 from mllctl.hub import cache_folder
 from mllctl.methods import METHODS
 from mllctl.published import append_results, read_results, stored_results, stored_sources
@@ -36,6 +45,18 @@ from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption, hub_path, index_encoder
 
 DEFAULT_RESULTS = Path("bench.duckdb")
+SUBHUB_SIZE = 12
+
+
+def _known_methods(names: list[str] | None) -> list[str] | None:
+    for name in names or ():
+        check_method(name)
+    return names
+
+
+def _factor(name: str) -> Any:
+    return typer.Option(f"--{name}", metavar="VALUES", help=f"{FACTORS[name].about}.", show_default=False)
+
 
 SuiteArgument = Annotated[
     str, typer.Argument(metavar="SUITE", help="demo, mll17, published, or a file FILE.toml.", show_default=False)
@@ -51,13 +72,24 @@ SeedOption = Annotated[
     list[int] | None,
     typer.Option("--seed", metavar="N", min=0, help="Of methods that draw; may be repeated.", show_default=False),
 ]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        callback=_known_methods,
+        help="A method to ask; may be repeated.",
+        show_default=False,
+    ),
+]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Begin anew, even where an interrupted run could go on.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     bench = typer.Typer(no_args_is_help=True, help="The benchmark: methods x tasks x hubs.")
-    bench.command()(run)
+    for command in (run, ablate, grow, subhubs):
+        bench.command()(command)
     bench.command("import")(import_)
     bench.command("list")(list_)
     app.add_typer(bench, name="bench")
@@ -65,10 +97,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     suite: SuiteArgument,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", metavar="NAME", help="A method to ask; may be repeated.", show_default=False),
-    ] = None,
+    method: MethodOption = None,
     seed: SeedOption = None,
     data: DataOption = None,
     results: ResultsOption = DEFAULT_RESULTS,
@@ -86,8 +115,6 @@ def run(
 
     Example: mllctl bench run demo --hub ./demo-hub
     """
-    for name in method or ():
-        check_method(name)
     declared = read_suite(suite)
     seeds = tuple(dict.fromkeys(seed or declared.seeds))
     options = [*_repeated("--method", method), *_repeated("--seed", seed), *_given("--data", data)]
@@ -100,6 +127,104 @@ def run(
         with render.progress("tasks") as progress:
             number = run_suite(results, declared, ground, methods, seeds, plan, fresh, progress)
     _tell(declared, results, number, tasks, json)
+
+
+def ablate(
+    suite: SuiteArgument,
+    alpha: Annotated[str | None, _factor("alpha")] = None,
+    k: Annotated[str | None, _factor("k")] = None,
+    nodes: Annotated[str | None, _factor("nodes")] = None,
+    estimator: Annotated[str | None, _factor("estimator")] = None,
+    matching: Annotated[str | None, _factor("matching")] = None,
+    weighting: Annotated[str | None, _factor("weighting")] = None,
+    seed: SeedOption = None,
+    data: DataOption = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+    fresh: FreshOption = False,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Change one option of the selection at a time, all others as they are.
+
+    Each value is asked of MLL as the paper has it and of ours, with one and with three models a class. Several options
+    are changed one after the other, not together. LOW..HIGH goes in steps of 0.1 for alpha, else of 1.
+
+    Example: mllctl bench ablate demo --alpha 0.5..0.9 --k 1..6
+    """
+    given = {"alpha": alpha, "k": k, "nodes": nodes, "estimator": estimator, "matching": matching}
+    texts = {name: text for name, text in {**given, "weighting": weighting}.items() if text is not None}
+    if not texts:
+        raise InvalidTask("name an option to change, such as --alpha 0.5..0.9")
+    values = {name: read_values(FACTORS[name], text) for name, text in texts.items()}
+    declared = read_suite(suite)
+    seeds = tuple(dict.fromkeys(seed or declared.seeds))
+    options = [word for name, text in texts.items() for word in (f"--{name}", text)]
+    options += [*_repeated("--seed", seed), *_given("--data", data), *_given("--hub", hub)]
+    with _ground(declared, results, data, seeds, hub) as ground:
+        plan = plan_run(declared, ground, "ablate", (), seeds, options)
+        with render.progress("tasks") as progress:
+            number = run_ablation(results, ground, values, seeds, plan, fresh, progress)
+    _tell_variants(results, number, json)
+
+
+def grow(
+    suite: SuiteArgument,
+    orders: Annotated[int, typer.Option("--orders", metavar="N", min=1, help="Random orders of models.")] = 30,
+    method: MethodOption = None,
+    data: DataOption = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+    fresh: FreshOption = False,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let the hub grow in random orders, model by model: what does each method gain?
+
+    Example: mllctl bench grow demo --orders 30
+    """
+    declared = read_suite(suite)
+    options = ["--orders", str(orders), *_repeated("--method", method), *_given("--data", data), *_given("--hub", hub)]
+    with _ground(declared, results, data, declared.seeds, hub) as ground:
+        methods = methods_of_fewer(ground, method or (), GROWN)
+        plan = plan_run(declared, ground, "grow", [one.name for one in methods], (0,), options)
+        with render.progress("tasks") as progress:
+            number = run_growth(results, ground, methods, orders, plan, fresh, progress)
+    _tell_variants(results, number, json)
+
+
+def subhubs(
+    suite: SuiteArgument,
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many sub-hubs.")] = 300,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size", metavar="N", min=2, help="Models of each; 12, or half of a smaller hub.", show_default=False
+        ),
+    ] = None,
+    budget: Annotated[bool, typer.Option("--budget", help="Models above a drawn size cannot be chosen.")] = False,
+    method: MethodOption = None,
+    data: DataOption = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+    fresh: FreshOption = False,
+    hub: HubOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let methods choose in random sub-hubs, where one good model does not decide everything.
+
+    With --budget the parameters of a model of each sub-hub are drawn, and what is larger cannot be chosen.
+
+    Example: mllctl bench subhubs published --count 300 --size 12
+    """
+    declared = read_suite(suite)
+    sized = _given("--size", size)
+    options = ["--count", str(count), *sized, *(["--budget"] if budget else []), *_repeated("--method", method)]
+    options += [*_given("--data", data), *_given("--hub", hub)]
+    with _ground(declared, results, data, declared.seeds, hub) as ground:
+        methods = methods_of_fewer(ground, method or (), SUBHUB_METHODS)
+        plan = plan_run(declared, ground, "subhubs", [one.name for one in methods], (0,), options)
+        wanted = size or max(2, min(SUBHUB_SIZE, len(ground.models) // 2))
+        with render.progress("tasks") as progress:
+            number = run_subhubs(results, ground, methods, count, wanted, budget, plan, fresh, progress)
+    _tell_variants(results, number, json)
 
 
 def import_(
@@ -209,6 +334,36 @@ def _tell(suite: Suite, results: Path, number: int, tasks: bool, json: bool) -> 
         if tasks:
             _print_tasks(rows, means)
         _print_means(suite, rows, means)
+    _say_where(results, number)
+
+
+def _tell_variants(results: Path, number: int, json: bool) -> None:
+    """Show means over tasks, and over the orders or sub-hubs of a run, by variant and method."""
+    means = mean_rows(task_rows(stored_outcomes(results, number)))
+    if json:
+        render.print_json([_row_json(row) for row in means])
+    else:
+        top1 = {(row.variant, row.method): row for row in means if row.metric == "top-1"}
+        variants, methods = (list(dict.fromkeys(names)) for names in zip(*top1, strict=True))
+        variants.sort(key=_by_number)
+        shown = [
+            (variant, *(_percent(row.value) if (row := top1.get((variant, name))) else "" for name in methods))
+            for variant in variants
+        ]
+        columns = ("top-1 %", *methods)
+        render.print_table(columns, shown, columns[1:])
+    _say_where(results, number)
+
+
+def _by_number(variant: str) -> tuple[str, float, str]:
+    name, _, value = variant.partition("=")
+    try:
+        return name, float(value), ""
+    except ValueError:
+        return name, 0.0, value
+
+
+def _say_where(results: Path, number: int) -> None:
     render.say(f"run {number} is in {results}; `mllctl bench report --results {results}` makes pages of it")
 
 

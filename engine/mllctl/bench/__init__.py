@@ -11,7 +11,9 @@ Numbers are only ever added to the store; a run that was interrupted goes on whe
 gives the same numbers.
 """
 
+from mllctl.bench.ablating import FACTORS, Factor, read_values, run_ablation
 from mllctl.bench.ground import Ground, hub_ground, published_ground
+from mllctl.bench.growing import GROWN, SUBHUB_METHODS, methods_of_fewer, run_growth, run_subhubs
 from mllctl.bench.measuring import ALL as METRICS
 from mllctl.bench.records import MEAN, Outcome, Plan, StoredRun
 from mllctl.bench.running import methods_for, plan_run, run_suite
@@ -20,9 +22,13 @@ from mllctl.bench.suites import Suite, check_method, present_tasks, read_suite, 
 from mllctl.bench.summary import Comparison, Row, compare, mean_rows, order_of, task_rows
 
 __all__ = [
+    "FACTORS",
+    "GROWN",
     "MEAN",
     "METRICS",
+    "SUBHUB_METHODS",
     "Comparison",
+    "Factor",
     "Ground",
     "Outcome",
     "Plan",
@@ -34,11 +40,16 @@ __all__ = [
     "hub_ground",
     "mean_rows",
     "methods_for",
+    "methods_of_fewer",
     "order_of",
     "plan_run",
     "present_tasks",
     "published_ground",
     "read_suite",
+    "read_values",
+    "run_ablation",
+    "run_growth",
+    "run_subhubs",
     "run_suite",
     "shipped_suites",
     "stored_outcomes",

@@ -15,13 +15,14 @@ from types import MappingProxyType
 
 from mllctl.methods.baselines import BASELINES
 from mllctl.methods.few_shot import FEW_SHOT
-from mllctl.methods.labels import ENSEMBLE_SIZE, LABELS, label_method
+from mllctl.methods.labels import ENSEMBLE_SIZE, LABELS, PAPER, label_method
 from mllctl.methods.oracles import ORACLES
 from mllctl.methods.protocol import Afterwards, Asked, Choice, FewImages, Method, Select, Sight
 
 __all__ = [
     "ENSEMBLE_SIZE",
     "METHODS",
+    "PAPER",
     "Afterwards",
     "Asked",
     "Choice",
