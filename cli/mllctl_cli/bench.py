@@ -17,6 +17,7 @@ from mllctl.bench import (
     Row,
     Suite,
     check_method,
+    choose_runs,
     compare,
     hub_ground,
     mean_rows,
@@ -36,6 +37,7 @@ from mllctl.bench import (
     stored_outcomes,
     stored_runs,
     task_rows,
+    write_report,
 )
 from mllctl.errors import InvalidTask
 from mllctl.hub import cache_folder
@@ -88,7 +90,7 @@ FreshOption = Annotated[bool, typer.Option("--fresh", help="Begin anew, even whe
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     bench = typer.Typer(no_args_is_help=True, help="The benchmark: methods x tasks x hubs.")
-    for command in (run, ablate, grow, subhubs):
+    for command in (run, ablate, grow, subhubs, report):
         bench.command()(command)
     bench.command("import")(import_)
     bench.command("list")(list_)
@@ -225,6 +227,32 @@ def subhubs(
         with render.progress("tasks") as progress:
             number = run_subhubs(results, ground, methods, count, wanted, budget, plan, fresh, progress)
     _tell_variants(results, number, json)
+
+
+def report(
+    runs: Annotated[
+        list[int] | None, typer.Argument(metavar="RUN...", help="Numbers of runs; the last of each kind.", min=0)
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder; files of an earlier report go.")] = Path(
+        "bench-report"
+    ),
+    results: ResultsOption = DEFAULT_RESULTS,
+    json: JsonOption = False,
+) -> None:
+    """Write what runs come to: report.html, which opens in a browser and has all in it, report.md, CSV and SVG.
+
+    Tables and figures name the command that makes them again. With runs of demo, ablate and grow in the results, the
+    paper's Figures 1 and 3 and its Tables 1 to 4 are there for the demo hub.
+
+    Example: mllctl bench report --out bench-report
+    """
+    sections = write_report(results, out, choose_runs(results, runs or ()))
+    if json:
+        shown = [{"key": one.key, "title": one.title, "command": one.command} for one in sections]
+        render.print_json({"report": str(out / "report.html"), "sections": shown})
+        return
+    render.print_table(("section", "made by"), [(one.title, one.command) for one in sections])
+    render.say(f"wrote {out / 'report.html'}")
 
 
 def import_(

@@ -1,8 +1,9 @@
 """The benchmark: methods of choosing on tasks whose truth is known, every number with what made it.
 
     suite file ── suites ── tasks ── ground (what models reach) ─┐
-    imported results ────────────────┘                           ├─ measuring ── running ── store ── summary ── report
-    methods (`mllctl.methods`) ──────────────────────────────────┘
+    imported results ────────────────┘                           ├─ measuring ── running ── store
+    methods (`mllctl.methods`) ──────────────────────────────────┘                            │
+                                                                   pages ── sections ── summary
 
     ablating    the same with one option of the selection changed at a time
     growing     hubs of fewer models: random orders of growth, random and budgeted sub-hubs
@@ -15,6 +16,7 @@ from mllctl.bench.ablating import FACTORS, Factor, read_values, run_ablation
 from mllctl.bench.ground import Ground, hub_ground, published_ground
 from mllctl.bench.growing import GROWN, SUBHUB_METHODS, methods_of_fewer, run_growth, run_subhubs
 from mllctl.bench.measuring import ALL as METRICS
+from mllctl.bench.pages import choose_runs, write_report
 from mllctl.bench.records import MEAN, Outcome, Plan, StoredRun
 from mllctl.bench.running import methods_for, plan_run, run_suite
 from mllctl.bench.store import stored_outcomes, stored_runs, stored_seconds
@@ -36,6 +38,7 @@ __all__ = [
     "StoredRun",
     "Suite",
     "check_method",
+    "choose_runs",
     "compare",
     "hub_ground",
     "mean_rows",
@@ -56,4 +59,5 @@ __all__ = [
     "stored_runs",
     "stored_seconds",
     "task_rows",
+    "write_report",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from mllctl.backends import load_model
 from mllctl.backends.facts import known_models
+from mllctl.backends.latency import known_latency
 from mllctl.backends.protocol import Encoder, VisionLanguageModel
 from mllctl.bench.suites import Suite
 from mllctl.errors import InvalidTask, NotPublished, StageMissing
@@ -90,6 +91,7 @@ class GroundTask:
         parameters, universal: as of `Asked`, shape (m,).
         others: what they reach on the other tasks, nan where unknown, shape (t, m).
         answered: the answers; None of published results.
+        milliseconds: that each takes for an image on this machine, nan where it was not timed, shape (m,).
         typical, select, blend: as of `Asked`.
     """
 
@@ -101,6 +103,7 @@ class GroundTask:
     parameters: Float = field(repr=False)
     universal: Float = field(repr=False)
     others: Float = field(repr=False)
+    milliseconds: Float = field(repr=False)
     answered: Answered | None = field(repr=False, default=None)
     typical: Float | None = field(repr=False, default=None)
     select: Select | None = field(repr=False, default=None)
@@ -213,7 +216,10 @@ def hub_ground(
         [(p.argmax(axis=2) == task.truth).mean(axis=1) for p, task in zip(probability, tasks, strict=True)]
     )
     parameters = np.array([float(model.card.parameters) for model in models])
+    times = [known_latency(model.card, cache) for model in models]
+    milliseconds = np.array([np.nan if time is None else time for time in times])
     typical, universal = typical_top1(hub, models), universal_top1(hub, models, suite.universal)
+    digests = [suite.digest, _manifest_digest(hub), *names, *map(str, times), *map(_task_digest, tasks)]
     return Ground(
         tasks=tuple(
             GroundTask(
@@ -225,6 +231,7 @@ def hub_ground(
                 parameters=parameters,
                 universal=universal,
                 others=np.delete(reached, n, axis=0),
+                milliseconds=milliseconds,
                 answered=Answered(probability[n], task.truth, seen[n], tuple(of_model[n] for of_model in features)),
                 typical=typical,
                 select=remembered(partial(_select, hub, task.classes, encoder, frozenset(names))),
@@ -233,7 +240,7 @@ def hub_ground(
             for n, task in enumerate(tasks)
         ),
         models=names,
-        digest=_digest([suite.digest, _manifest_digest(hub), *names, *(_task_digest(task) for task in tasks)]),
+        digest=_digest(digests),
         about={"hub": str(hub.path), "generation": str(hub.manifest.generation), "encoder": encoder.name},
         missing=tuple(missing),
     )
@@ -276,6 +283,7 @@ def published_ground(suite: Suite, results: Sequence[Result]) -> Ground:
                     parameters=parameters[has],
                     universal=universal[has],
                     others=np.delete(reached, n, axis=0)[:, has],
+                    milliseconds=np.full(len(has), np.nan),
                 )
             )
     if not tasks:

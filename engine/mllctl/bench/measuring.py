@@ -15,10 +15,10 @@ from mllctl.methods import Choice, Method
 
 MASS = 0.9  # of intervals
 RESAMPLES = 1_000  # of a task's images
-TOP1, REGRET, MODELS = "top-1", "regret", "models"
+TOP1, REGRET, MODELS, TIME = "top-1", "regret", "models", "ms an image"
 # A method that has several models answer together says no order of models.
 OF_RANKINGS = tuple(name for name in METRICS if name not in (TOP1, REGRET))
-ALL = (TOP1, REGRET, *OF_RANKINGS, MODELS)
+ALL = (TOP1, REGRET, *OF_RANKINGS, MODELS, TIME)
 
 
 def measure(task: GroundTask, method: Method, seed: int) -> Cell:
@@ -47,6 +47,8 @@ def measure(task: GroundTask, method: Method, seed: int) -> Cell:
     if not method.per_class:
         values |= {name: _of_rankings(name, rankings) for name in OF_RANKINGS}
     values[MODELS] = float(np.mean([choice.models for choice in choices]))
+    if not np.isnan(task.milliseconds).any():
+        values[TIME] = float(np.mean([_time(choice, task.milliseconds) for choice in choices]))
     return Cell(
         seed=seed,
         task=task.name,
@@ -79,6 +81,13 @@ def _measure_halves(
 
 def _top1(choice: Choice, reached: Float) -> float:
     return float(reached[choice.chosen].mean())
+
+
+def _time(choice: Choice, milliseconds: Float) -> float:
+    """Return what the models that are used take for an image, one after the other; of several draws the mean."""
+    if choice.members is None:
+        return float(milliseconds[choice.chosen].mean())
+    return float(milliseconds[np.unique(choice.members[choice.members >= 0])].sum())
 
 
 def _of_rankings(name: str, rankings: list[tuple[Float, Float]]) -> float:

@@ -50,6 +50,7 @@ def plan_run(
     """
     versions = {name: version(name) for name in LIBRARIES}
     settings: dict[str, Any] = {"methods": list(methods), "seeds": list(seeds), "options": list(options)}
+    settings["against"] = suite.against
     said = ["mllctl", "bench", kind, suite.name, *settings["options"]]
     facts = [kind, ground.digest, settings, versions]
     return Plan(
