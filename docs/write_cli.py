@@ -512,6 +512,62 @@ KEYS = {
         "tasks[].beats_runner_up": "How sure it was to beat that, in [0, 1].",
         "tasks[].beats_best_overall": "How sure it was to beat the best-overall model, in [0, 1].",
     },
+    "bench run": {
+        "[].task": "Name of the task; `mean` of all of them.",
+        "[].method": "The method.",
+        "[].metric": "`top-1`, `regret`, `R5`, `tau`, `tau-b`, `weighted tau`, `Pearson`, `Spearman`, `models`; `ms an "
+        "image` where models were timed; `top-1 - METHOD` how far it is ahead of the suite's method to compare with.",
+        "[].value": "Of a mean, over the tasks of which it is defined; null where it is of none.",
+        "[].low": "Lower end of the middle 90 % over the images of the task, or over the tasks; null if there is none.",
+        "[].high": "Upper end.",
+    },
+    **{
+        f"bench {command}": {
+            "[].task": "`mean`, over all tasks.",
+            "[].method": "The method.",
+            "[].metric": metrics,
+            "[].value": "Null where it is not defined.",
+            "[].low": "Lower end of the middle 90 % of means of tasks drawn with replacement.",
+            "[].high": "Upper end.",
+            "[].variant": variant,
+        }
+        for command, metrics, variant in (
+            ("ablate", "As of `bench run`.", "What was changed, such as `alpha=0.5`."),
+            ("grow", "`top-1`, `regret`, `models`, `weighted tau`; means over orders.", "`models=N` in the hub."),
+            ("subhubs", "`top-1`, `regret`, `models`, `weighted tau`; means over sub-hubs.", "Their size, in words."),
+        )
+    },
+    "bench report": {
+        "report": "The page.",
+        "sections[].key": "Of the section, and the stem of its CSV and SVG.",
+        "sections[].title": "Its heading.",
+        "sections[].command": "What makes its numbers again.",
+    },
+    "bench import": {
+        "[].file": "A file.",
+        "[].format": "`open_clip`, `clip_benchmark`, `lovm` or `long`.",
+        "[].results": "Results in it.",
+        "[].added": "How many of them were new.",
+    },
+    "bench list": {
+        "suites[].suite": "Name of a shipped suite.",
+        "suites[].kind": "`hub` or `published`.",
+        "suites[].about": "What it is.",
+        "methods[].method": "Name of a method.",
+        "methods[].sees": "The most it looks at: `facts`, `hub`, `few images`, `other tasks` or `truth`.",
+        "methods[].about": "What it does.",
+        "runs[].run": "Number of a run in the results.",
+        "runs[].kind": "`run`, `ablate`, `grow` or `subhubs`.",
+        "runs[].suite": "Its suite.",
+        "runs[].started": "When, in UTC.",
+        "runs[].finished": "When, or `interrupted`.",
+        "runs[].cells": "How many choices it has.",
+        "runs[].command": "What makes it again.",
+        "imports[].source": "Whose results were imported.",
+        "imports[].results": "How many.",
+        "imports[].models": "Of how many models.",
+        "imports[].datasets": "On how many data sets.",
+    },
     "sql": {
         "[].*": "Columns as the query names them; of columns of one name the second is numbered `_2`. "
         "What JSON cannot carry becomes text.",

@@ -108,12 +108,13 @@ def run(
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask every method on every task of a suite, and add what comes of it to the results.
+    """Ask every method on every task of a suite.
 
-    demo is thirty tasks that are shipped, asked of a hub; published looks up what was imported into the results; mll17
-    declares the paper's benchmark and runs what of it is in --data. Methods that a suite cannot answer are left out
-    and said. Interrupted, the same command goes on where it was; the same command again is a run of its own, with the
-    same numbers. Intervals are the middle 90 % over the images of a task, of means over the tasks.
+    What comes of it is added to the results, with settings, versions and seeds; nothing is overwritten. demo is thirty
+    tasks that are shipped, asked of a hub; published looks up what was imported into the results; mll17 declares the
+    paper's benchmark and runs what of it is in --data. Methods that a suite cannot answer are left out and said.
+    Interrupted, the same command goes on where it was; the same command again is a run of its own, with the same
+    numbers. Intervals are the middle 90 % over the images of a task, of means over the tasks.
 
     Example: mllctl bench run demo --hub ./demo-hub
     """
@@ -146,10 +147,11 @@ def ablate(
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Change one option of the selection at a time, all others as they are.
+    """Change one option of the selection at a time.
 
-    Each value is asked of MLL as the paper has it and of ours, with one and with three models a class. Several options
-    are changed one after the other, not together. LOW..HIGH goes in steps of 0.1 for alpha, else of 1.
+    All others are as they are. Each value is asked of MLL as the paper has it and of ours, with one and with three
+    models a class. Several options are changed one after the other, not together. LOW..HIGH goes in steps of 0.1 for
+    alpha, else of 1.
 
     Example: mllctl bench ablate demo --alpha 0.5..0.9 --k 1..6
     """
@@ -179,7 +181,7 @@ def grow(
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Let the hub grow in random orders, model by model: what does each method gain?
+    """Let the hub grow in random orders, model by model.
 
     Example: mllctl bench grow demo --orders 30
     """
@@ -210,11 +212,12 @@ def subhubs(
     hub: HubOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Let methods choose in random sub-hubs, where one good model does not decide everything.
+    """Let methods choose in random sub-hubs.
 
-    With --budget the parameters of a model of each sub-hub are drawn, and what is larger cannot be chosen.
+    There one good model does not decide everything. With --budget the parameters of a model of each sub-hub are drawn,
+    and what is larger cannot be chosen.
 
-    Example: mllctl bench subhubs published --count 300 --size 12
+    Example: mllctl bench subhubs demo --count 300 --size 6
     """
     declared = read_suite(suite)
     sized = _given("--size", size)
@@ -239,10 +242,11 @@ def report(
     results: ResultsOption = DEFAULT_RESULTS,
     json: JsonOption = False,
 ) -> None:
-    """Write what runs come to: report.html, which opens in a browser and has all in it, report.md, CSV and SVG.
+    """Write what runs come to as pages, tables and figures.
 
-    Tables and figures name the command that makes them again. With runs of demo, ablate and grow in the results, the
-    paper's Figures 1 and 3 and its Tables 1 to 4 are there for the demo hub.
+    report.html opens in a browser and has all in it; beside it are report.md, CSV and SVG. Tables and figures name the
+    command that makes them again. With runs of demo, ablate and grow in the results, the paper's Figures 1 and 3 and
+    its Tables 1 to 4 are there for the demo hub.
 
     Example: mllctl bench report --out bench-report
     """
@@ -266,10 +270,11 @@ def import_(
     results: ResultsOption = DEFAULT_RESULTS,
     json: JsonOption = False,
 ) -> None:
-    """Add results that others published: open_clip's, CLIP_benchmark's, LOVM's tables, or a row a result.
+    """Add results that others published.
 
-    Model, data set, metric, value, unit, protocol and source are kept of each; what was converted, renamed or left out
-    is said. Two sources are never pooled. To import a file again adds nothing.
+    Those are open_clip's, CLIP_benchmark's and LOVM's tables, or files with a row a result. Model, data set, metric,
+    value, unit, protocol and source are kept of each; what was converted, renamed or left out is said. Two sources are
+    never pooled. To import a file again adds nothing.
 
     Example: mllctl bench import openclip_results.csv
     """

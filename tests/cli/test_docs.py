@@ -298,3 +298,17 @@ def test_images_of_the_users_print_the_documented_keys(run, hubs, tmp_path):
     check_keys(shown, "select, with --examples", code=3)
     assert shown.json["examples"]["images"] == 4
     check_keys(run("select", *arguments, "--unlabelled", mine, "--json"), "select, with --unlabelled", code=3)
+
+
+def test_benchmarks_print_the_documented_keys(run, hubs, tmp_path):
+    mine = paint_folder(tmp_path / "mine", ["dog.n.01", "cat.n.01"], 4, seed=3)
+    for synset in ("dog.n.01", "cat.n.01"):
+        (mine / synset).rename(mine / synset.partition(".")[0])
+    (tmp_path / "mine.toml").write_text('kind = "hub"\nagainst = "oracle"\n[[task]]\nname = "pets"\nfolder = "mine"\n')
+    (tmp_path / "table.csv").write_text("name,pretrained,ImageNet 1k\nRN50,openai,0.6\n")
+    check_keys(run("bench", "import", "table.csv", "--json"), "bench import")
+    for command in (("run",), ("ablate", "--k", "1..2"), ("grow", "--orders", "2"), ("subhubs", "--size", "2")):
+        ran = run("bench", command[0], "mine.toml", *command[1:], "--hub", hubs.labelled, "--json")
+        check_keys(ran, f"bench {command[0]}")
+    check_keys(run("bench", "report", "--json"), "bench report")
+    check_keys(run("bench", "list", "--json"), "bench list")

@@ -10,7 +10,7 @@ import numpy as np
 from mllctl.kernels.arrays import Float
 
 # The same numbers give the same bytes; letters stay letters, so that a page can be searched.
-STYLE = {"svg.hashsalt": "mllctl", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}
+STYLE: dict[Any, Any] = {"svg.hashsalt": "mllctl", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}
 COLOURS = ("#1b6ca8", "#c8553d", "#588b3c", "#7d5ba6", "#d39c2f", "#3a9d9d", "#9b3d6e", "#6b6b6b", "#a0522d", "#2f4f8f")
 DASHES = ("-", "--", ":")
 
@@ -55,7 +55,9 @@ def spider_svg(title: str, axes: Sequence[str], lines: Sequence[Line]) -> str:
     plot.set_theta_offset(np.pi / 2)
     plot.set_theta_direction(-1)
     plot.set_xticks(angles, axes)
-    plot.tick_params(axis="x", pad=12)
+    for label, angle in zip(plot.get_xticklabels(), angles, strict=True):
+        label.set_horizontalalignment(("center", "left", "right")[int(np.sign(round(np.sin(angle), 6)))])
+    plot.tick_params(axis="x", pad=6)
     plot.set_ylim(0, max(0.1, float(np.max([np.nan_to_num(line.values).max() for line in lines]))))
     plot.set_rlabel_position(180 / len(axes))
     plot.tick_params(axis="y", labelsize=7, colors="#777")
@@ -103,7 +105,7 @@ def _svg(figure: Any) -> str:
 
     out = io.StringIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawn = out.getvalue()
     return drawn[drawn.index("<svg") :]
 

@@ -1,0 +1,93 @@
+import pytest
+
+from fakes import paint_folder
+from mllctl.bench import present_tasks, read_suite, shipped_suites
+from mllctl.errors import InvalidTask, SourceUnreadable
+from mllctl.published import paper_models, paper_results
+
+
+def written(path, text):
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_all_shipped_suites_can_be_read():
+    suites = shipped_suites()
+    assert set(suites) == {"demo", "mll17", "published"}
+    for name, suite in suites.items():
+        assert read_suite(name) == suite
+        assert suite.about
+
+
+def test_mll17_is_the_papers_benchmark():
+    suite = read_suite("mll17")
+    assert len(suite.tasks) == 17
+    assert suite.paper_models
+    assert len(paper_models()) == 49
+    assert suite.sample_sets == ("ImageNet", "ImageNet-V2", "ImageNet-Sketch", "ImageNet-A", "ImageNet-R")
+    assert {task.name for task in suite.tasks} == {one.dataset for one in paper_results() if one.dataset}
+    assert all(task.recipe and task.domain and task.kind for task in suite.tasks)
+    tasks, missing = present_tasks(suite)
+    assert not tasks
+    assert len(missing) == 17
+
+
+def test_what_is_there_of_mll17_runs_and_what_differs_is_said(tmp_path):
+    folder = paint_folder(tmp_path / "mnist", ["dog.n.01", "cat.n.01"], 2)
+    (folder / "dog.n.01").rename(folder / "0 - zero")
+    (folder / "cat.n.01").rename(folder / "1_-_one")
+    [task], missing = present_tasks(read_suite("mll17"), tmp_path)
+    assert (task.name, task.domain_text, task.kind) == ("MNIST", "digit picture", "image classification")
+    assert task.classes == ("0 - zero", "1 - one")
+    assert task.truth.tolist() == [0, 0, 1, 1]
+    assert "MNIST: has 2 classes, the suite says 10" in missing
+    assert len(missing) == 17
+
+
+def test_a_suite_of_ones_own(tmp_path):
+    paint_folder(tmp_path / "photos", ["dog.n.01", "cat.n.01"], 2)
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    text = 'kind = "hub"\nseeds = [1, 2]\n[[task]]\nname = "pets"\nfolder = "photos"\nclasses = "names.txt"\nsize = 5\n'
+    suite = read_suite(written(tmp_path / "mine.toml", text))
+    assert (suite.name, suite.seeds, suite.against) == ("mine", (1, 2), "inb")
+    [task], [missing] = present_tasks(suite)
+    assert task.classes == ("cat", "dog")
+    assert sorted(zip(task.uris, task.truth.tolist(), strict=True))[0][1] == 0
+    assert missing == "pets: has 4 images, the suite says 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind = ", "not a suite"),
+        ('kind = "hubs"', "kind must be one of hub, published, got 'hubs'"),
+        ('kind = "hub"', r"needs \[\[task\]\] tables"),
+        ('kind = "published"', "needs universal"),
+        ('kind = "hub"\ntaks = "x"', "a suite has no key 'taks'; there are task"),
+        ('kind = "hub"\nseeds = 3', "seeds must be list, got 3"),
+        ('kind = "hub"\nseeds = [-1]', "seeds must be whole numbers of at least 0"),
+        ('kind = "hub"\n[[task]]\nname = "x"', "a task needs folder"),
+        ('kind = "hub"\n[[task]]\nname = "x"\nfolder = "x"\nclasses = "none.txt"', "no file of class names"),
+        (
+            'kind = "hub"\n[[task]]\nname = "x"\nfolder = "x"\n[[task]]\nname = "x"\nfolder = "y"',
+            "two tasks are called",
+        ),
+    ],
+)
+def test_what_is_no_suite_is_refused(tmp_path, text, message):
+    with pytest.raises(SourceUnreadable, match=message):
+        read_suite(written(tmp_path / "bad.toml", text))
+
+
+def test_unknown_suites_and_methods_are_refused_with_what_there_is(tmp_path):
+    with pytest.raises(InvalidTask, match="no suite 'demos'; there are demo, or name a file"):
+        read_suite("demos")
+    with pytest.raises(InvalidTask, match="no method 'mll-k4'; there are mll-k"):
+        read_suite(written(tmp_path / "bad.toml", 'kind = "published"\nuniversal = "x"\nmethods = ["mll-k4"]'))
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    text = 'kind = "hub"\n[[task]]\nname = "pets"\nfolder = "photos"\n'
+    with pytest.raises(SourceUnreadable, match="no class folders in it"):
+        present_tasks(read_suite(written(tmp_path / "mine.toml", text)))
