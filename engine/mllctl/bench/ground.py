@@ -17,13 +17,16 @@ from mllctl.backends.protocol import Encoder, VisionLanguageModel
 from mllctl.bench.suites import Suite
 from mllctl.errors import InvalidTask, NotPublished, StageMissing
 from mllctl.evaluate import Progress, Task, answer_tasks, task_features, typical_top1, universal_top1
-from mllctl.hub import Hub
+from mllctl.hub import Hub, StoredModel
 from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.methods import Afterwards, Asked, FewImages, Method
-from mllctl.methods.protocol import Blend, Select
+from mllctl.methods.protocol import Blend, Liken, Select
 from mllctl.published import Result, matrix, paper_models
 from mllctl.reuse.examples import blended
+from mllctl.reuse.unlabelled import best_teller, likeness
 from mllctl.select import Selection, select_models
+
+Teller = Callable[[], tuple[StoredModel, Float, Int]]
 
 FEWEST = 4  # images of a task that is dealt into two halves
 FEW = 10  # images of a class that a method may see, at most
@@ -92,7 +95,7 @@ class GroundTask:
         others: what they reach on the other tasks, nan where unknown, shape (t, m).
         answered: the answers; None of published results.
         milliseconds: that each takes for an image on this machine, nan where it was not timed, shape (m,).
-        typical, select, blend: as of `Asked`.
+        typical, select, blend, liken: as of `Asked`.
     """
 
     name: str
@@ -108,6 +111,7 @@ class GroundTask:
     typical: Float | None = field(repr=False, default=None)
     select: Select | None = field(repr=False, default=None)
     blend: Blend | None = field(repr=False, default=None)
+    liken: Liken | None = field(repr=False, default=None)
 
     def asked(self, seed: int, method: Method, few: FewImages | None = None) -> Asked:
         """Return the task as it is put to a method."""
@@ -124,6 +128,7 @@ class GroundTask:
             typical=self.typical,
             few=few,
             blend=self.blend,
+            liken=self.liken,
         )
 
     def afterwards(self) -> Afterwards:
@@ -139,6 +144,8 @@ class GroundTask:
             return "answers of models"
         if method.sees == "few images" and self.answered and len(self.answered.truth) < FEWEST:
             return f"{FEWEST} images"
+        if method.name == "few-unlabelled" and self.liken is None:
+            return "embeddings of a hub's images"
         if method.sees == "other tasks" and not len(self.others):
             return "other tasks"
         if method.name == "size" and np.isnan(self.parameters).all():
@@ -219,6 +226,8 @@ def hub_ground(
     times = [known_latency(model.card, cache) for model in models]
     milliseconds = np.array([np.nan if time is None else time for time in times])
     typical, universal = typical_top1(hub, models), universal_top1(hub, models, suite.universal)
+    selects = [partial(_select, hub, task.classes, encoder, frozenset(names)) for task in tasks]
+    teller = remembered(partial(best_teller, hub, names))
     digests = [suite.digest, _manifest_digest(hub), *names, *map(str, times), *map(_task_digest, tasks)]
     return Ground(
         tasks=tuple(
@@ -234,8 +243,9 @@ def hub_ground(
                 milliseconds=milliseconds,
                 answered=Answered(probability[n], task.truth, seen[n], tuple(of_model[n] for of_model in features)),
                 typical=typical,
-                select=remembered(partial(_select, hub, task.classes, encoder, frozenset(names))),
+                select=remembered(selects[n]),
                 blend=partial(_blended, hub),
+                liken=partial(_likened, selects[n], hub, teller, names) if hub.manifest.image_features else None,
             )
             for n, task in enumerate(tasks)
         ),
@@ -308,6 +318,13 @@ def _select(
 
 def _blended(hub: Hub, selection: Selection, right: Bool, truth: Int) -> Selection:
     return blended(hub, selection, right, truth)
+
+
+def _likened(
+    select: Callable[..., Selection], hub: Hub, teller: Teller, models: tuple[str, ...], features: tuple[Float, ...]
+) -> Selection:
+    model, known, domain = teller()
+    return select(domain_weights=likeness(known, domain, features[models.index(model.card.name)], hub))
 
 
 def _manifest_digest(hub: Hub) -> str:

@@ -7,6 +7,7 @@ from mllctl.kernels.arrays import Float, Int
 SHRINK = 0.1  # of the covariance toward a sphere: fewer images than dimensions are enough then
 STEPS = 1000
 CLOSE = 1e-9
+ROUNDING = 1e-24  # of a variance against the mean square, in double precision
 
 
 def domain_scores(known: Float, domain: Int, domains: int, unknown: Float, shrink: float = SHRINK) -> Float:
@@ -42,8 +43,11 @@ def domain_scores(known: Float, domain: Int, domains: int, unknown: Float, shrin
     apart = known - mean[domain]
     within = apart.T @ apart / len(known)
     width = known.shape[1]
-    # Where no domain has two images that differ, distances to the means are all there is to go by.
-    sphere = float(np.trace(within)) / width or 1.0
+    # Where no domain has two images that differ, distances to the means are all there is to go by. What is left of
+    # equal ones less their mean is rounding, not always 0.
+    sphere = float(np.trace(within)) / width
+    if sphere <= ROUNDING * float((known**2).mean()):
+        sphere = 1.0
     rule = np.linalg.solve((1 - shrink) * within + shrink * sphere * np.eye(width), mean.T)
     score = unknown @ rule - (mean * rule.T).sum(axis=1) / 2
     return np.asarray(np.where(count > 0, score, -np.inf))

@@ -52,9 +52,15 @@ def _blended(asked: Asked, _: Afterwards | None) -> Choice:
     return choice_of(asked, asked.blend(selection, right, few.truth), "one", 1, "uniform")
 
 
+def _likened(asked: Asked, _: Afterwards | None) -> Choice:
+    assert asked.liken is not None
+    return choice_of(asked, asked.liken(_seen(asked).features), "one", 1, "uniform")
+
+
 FEW_SHOT = (
     Method("few-hits", "the model with most hits on a few labelled images", "few images", _hits),
     Method("few-mll", "MLL by default, put right by a few labelled images", "few images", _blended),
+    Method("few-unlabelled", "MLL, told the domain by a few images without their truth", "few images", _likened),
     Method("few-logme", "LogME on a few labelled images", "few images", _of_features(kernels.logme)),
     Method(
         "few-h-score",

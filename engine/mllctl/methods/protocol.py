@@ -16,6 +16,7 @@ from mllctl.select import Selection
 Sight = Literal["facts", "hub", "few images", "other tasks", "truth"]
 Select = Callable[..., Selection]
 Blend = Callable[[Selection, Bool, Int], Selection]
+Liken = Callable[[tuple[Float, ...]], Selection]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Asked:
         typical: what each reaches in typical tasks of the hub, nan where not known, shape (m,); None without a hub.
         few: of the task's images, those a method may see; None where it may see none.
         blend: puts a selection right by which model has which image right, and the truth; None where there is no hub.
+        liken: selects with domains weighed by what models make of images without truth; None where there is no hub, or
+            it has no embeddings.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Asked:
     typical: Float | None = field(repr=False, default=None)
     few: FewImages | None = field(repr=False, default=None)
     blend: Blend | None = field(repr=False, default=None)
+    liken: Liken | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
