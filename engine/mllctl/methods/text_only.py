@@ -13,10 +13,10 @@ import numpy as np
 from mllctl.kernels.arrays import Float
 from mllctl.kernels.regression import predict_linear
 from mllctl.kernels.text_scores import CLASSIFICATION
-from mllctl.methods.baselines import mean_known
+from mllctl.methods.baselines import best_together, mean_known
 from mllctl.methods.protocol import Afterwards, Asked, Choice, Method, as_score, known
 
-_C, _G = slice(None, len(CLASSIFICATION)), slice(len(CLASSIFICATION), None)
+_SAID, _NEAR = slice(None, len(CLASSIFICATION)), slice(len(CLASSIFICATION), None)
 
 
 def _learned(columns: slice, universal: bool) -> Callable[[Asked, Afterwards | None], Choice]:
@@ -37,8 +37,10 @@ def _rows(features: list[Float], like: Float) -> Float:
     return np.concatenate([np.empty((0, like.shape[1])), *features])
 
 
+_WHOLE = Method("modelgpt", "ModelGPT: INB and text scores (LOVM)", "other tasks", _learned(slice(None), True))
 TEXT_ONLY = (
-    Method("modelgpt", "ModelGPT: INB and text scores, learned on others", "other tasks", _learned(slice(None), True)),
-    Method("modelgpt-c", "the same of how captions are classified alone", "other tasks", _learned(_C, False)),
-    Method("modelgpt-g", "the same of how near texts lie to classes alone", "other tasks", _learned(_G, False)),
+    _WHOLE,
+    best_together(_WHOLE, 3),
+    Method("modelgpt-c", "the same, of how captions are classified alone", "other tasks", _learned(_SAID, False)),
+    Method("modelgpt-g", "the same, of how near texts lie to classes alone", "other tasks", _learned(_NEAR, False)),
 )
