@@ -2,13 +2,14 @@
 
 Every model of a hub answers every task; each method of choosing is then a lookup in that table.
 `read_tasks` reads a task file, `evaluate_hub` runs it. Image embeddings are kept in the user's
-cache by weights and images, so a second run only selects.
+cache by weights and images, and so are those of texts: a second run only selects.
 
     random            the mean over all models: what picking blindly gives on average
     best on average   the one model with the best mean over these very tasks, known only afterwards
     best on the hub   the one model that is best in typical tasks of the hub, known before
     paper             one model a task as the paper has it: by captions, Eq 5-7, all domains alike
     paper, k = 3      three models a class of the same, weighed by entropy (Eq 9)
+    ModelGPT          one model a task, by INB and what models make of captions and synonyms (LOVM)
     MLL, names        one model a task, selected from class names
     MLL, domain       one model a task, selected from class names and the domain in words
     MLL, 2 models     at most two models a task, each class answered by one of them
@@ -30,6 +31,7 @@ import numpy as np
 
 from mllctl.backends import load_model
 from mllctl.backends.protocol import Encoder, Float32, VisionLanguageModel
+from mllctl.backends.remembering import remembered as kept_texts
 from mllctl.captions import class_prompts
 from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
@@ -37,14 +39,17 @@ from mllctl.images import open_image, read_bytes
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.bootstrap import central_interval, resample_mean
 from mllctl.kernels.ensemble import softmax
+from mllctl.kernels.text_scores import classification_scores, granularity_scores
 from mllctl.methods import ENSEMBLE_SIZE, Afterwards, Asked
 from mllctl.methods import METHODS as WAYS
 from mllctl.select import select_models
 from mllctl.senses import plain_name
+from mllctl.stand_ins import StandIns, find_stand_ins
 
 Progress = Callable[[str, int, int], None]  # (model, images done, images in all)
 
 BATCH = 64
+TEXTS = 512  # encoded at a time: enough of one length for a tower to be busy
 UNIVERSAL = "photo"  # the domain whose sample images stand for what ImageNet does
 # What is shown here -> which of `methods` it is. Random picks are told exactly, by their expectation.
 _WAYS = {
@@ -52,6 +57,7 @@ _WAYS = {
     "best on the hub": "best-on-hub",
     "paper": "mll-paper",
     f"paper, k = {ENSEMBLE_SIZE}": "mll-paper-k3",
+    "ModelGPT": "modelgpt",
     "MLL, names": "mll-names",
     "MLL, domain": "mll",
     "MLL, 2 models": "mll-2",
@@ -208,8 +214,9 @@ def evaluate_hub(
     accuracy = np.array([[_top1(answers[n], task.truth) for answers in probability] for n, task in enumerate(tasks)])
     names = tuple(model.card.name for model in models)
     known = typical_top1(hub, models), universal_top1(hub, models, UNIVERSAL)
+    texts = text_scores_of(models, tasks, cache, load)
     results = [
-        _choose(hub, encoder, task, names, known, np.stack([answers[n] for answers in probability]), accuracy, n)
+        _choose(hub, encoder, task, names, known, texts, np.stack([answers[n] for answers in probability]), accuracy, n)
         for n, task in enumerate(tasks)
     ]
     return Evaluation(names, tuple(results))
@@ -260,6 +267,40 @@ def task_features(
     return features
 
 
+def text_scores_of(
+    models: Sequence[StoredModel],
+    tasks: Sequence[Task],
+    cache: Path,
+    load: Callable[[str], VisionLanguageModel] = load_model,
+    captions: Mapping[str, Sequence[str]] | None = None,
+) -> Float:
+    """Return what each model makes of texts that stand in for the images of each task, shape (t, m, f).
+
+    Features are those of `kernels.text_scores`, classification before granularity. No image is looked at.
+
+    Args:
+        models: labelled ones.
+        tasks: whose classes and domains are read.
+        cache: folder for embeddings of texts.
+        load: as of `evaluate_hub`.
+        captions: of classes by name, instead of made ones.
+
+    Raises:
+        ModelNotLoadable: if a model's weights are missing or not those that were labelled.
+    """
+    stand_ins = [find_stand_ins(task.classes, task.domain_text, captions) for task in tasks]
+    prompts = [class_prompts([plain_name(class_) for class_ in task.classes]) for task in tasks]
+    spoken = {text for of_task in stand_ins for one in of_task for text in (*one.captions, *one.synonyms)}
+    # Towers go through texts of one length at a time.
+    texts = sorted(spoken.union(*prompts), key=lambda text: (len(text.split()), text))
+    scores = []
+    for model in models:
+        vectors = kept_texts(cache / "texts" / model.card.identity, texts, partial(_encode_texts, model, load))
+        embedding = dict(zip(texts, vectors.astype(np.float64), strict=True))
+        scores.append([_text_scores(embedding, *asked) for asked in zip(prompts, stand_ins, strict=True)])
+    return np.array(scores).transpose(1, 0, 2)
+
+
 def typical_top1(hub: Hub, models: Sequence[StoredModel]) -> Float:
     """Return what each model reaches in typical tasks of the hub, as `best on the hub` has it, in [0, 1], shape (m,).
 
@@ -301,6 +342,7 @@ def _choose(
     task: Task,
     names: tuple[str, ...],
     known: tuple[Float, Float],
+    texts: Float,
     probability: Float,
     accuracy: Float,
     n: int,
@@ -318,8 +360,10 @@ def _choose(
         random=np.random.default_rng(0),
         select=select,
         typical=typical,
+        texts=texts[n],
     )
-    afterwards = Afterwards(np.delete(accuracy, n, axis=0), accuracy[n], probability, task.truth)
+    others = np.delete(accuracy, n, axis=0)
+    afterwards = Afterwards(others, accuracy[n], probability, task.truth, np.delete(texts, n, axis=0))
     choices = {shown: WAYS[way](asked, afterwards) for shown, way in _WAYS.items()}
     top1 = {shown: float(choice.answered(probability, task.truth).mean()) for shown, choice in choices.items()}
     top1["random"] = float(accuracy[n].mean())
@@ -385,6 +429,28 @@ def _answers(
         prompts = model.encode_texts(class_prompts([plain_name(class_) for class_ in task.classes])).astype(np.float64)
         answers.append(softmax(model.card.logit_scale * (images @ prompts.T)))
     return answers
+
+
+def _encode_texts(stored: StoredModel, load: Callable[[str], VisionLanguageModel], texts: Sequence[str]) -> Float32:
+    model = _same_model(stored, load)
+    return np.concatenate([model.encode_texts(texts[n : n + TEXTS]) for n in range(0, len(texts), TEXTS)])
+
+
+def _text_scores(embedding: Mapping[str, Float], prompts: Sequence[str], stand_ins: Sequence[StandIns]) -> Float:
+    """Return the features of one model on one task, shape (f,)."""
+    classes = np.array([embedding[prompt] for prompt in prompts])
+    captions = _rows_by_class(embedding, [one.captions for one in stand_ins])
+    synonyms = _rows_by_class(embedding, [one.synonyms for one in stand_ins])
+    return np.concatenate(
+        [classification_scores(classes, *captions), granularity_scores(classes, *captions, *synonyms)]
+    )
+
+
+def _rows_by_class(embedding: Mapping[str, Float], texts: Sequence[Sequence[str]]) -> tuple[Float, Int]:
+    """Return the embeddings of the texts of all classes, shape (t, d), and the class of each, shape (t,)."""
+    width = len(next(iter(embedding.values())))
+    rows = [embedding[text] for of_class in texts for text in of_class]
+    return np.array(rows).reshape(-1, width), np.repeat(np.arange(len(texts)), [len(of_class) for of_class in texts])
 
 
 def _same_model(stored: StoredModel, load: Callable[[str], VisionLanguageModel]) -> VisionLanguageModel:

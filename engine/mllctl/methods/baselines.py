@@ -17,7 +17,7 @@ def _random(asked: Asked, _: Afterwards | None) -> Choice:
 
 
 def _best_on_average(_: Asked, afterwards: Afterwards | None) -> Choice:
-    return Choice(as_score(_mean(known(afterwards).others)))
+    return Choice(as_score(mean_known(known(afterwards).others)))
 
 
 def _mean_rank(_: Asked, afterwards: Afterwards | None) -> Choice:
@@ -26,7 +26,7 @@ def _mean_rank(_: Asked, afterwards: Afterwards | None) -> Choice:
     better = (others[:, None, :] > others[:, :, None]).sum(axis=2)
     equal = (others[:, None, :] == others[:, :, None]).sum(axis=2)
     rank = np.where(np.isnan(others), np.nan, better + (equal - 1) / 2)
-    return Choice(as_score(-_mean(rank)))
+    return Choice(as_score(-mean_known(rank)))
 
 
 def _best_universal(asked: Asked, _: Afterwards | None) -> Choice:
@@ -53,7 +53,7 @@ def best_together(method: Method, k: int) -> Method:
     )
 
 
-def _mean(values: Float) -> Float:
+def mean_known(values: Float) -> Float:
     """Return the mean of each column's known values, nan where there are none."""
     if not len(values):
         return np.full(values.shape[1], np.nan)

@@ -52,6 +52,8 @@ class Asked:
         blend: puts a selection right by which model has which image right, and the truth; None where there is no hub.
         liken: selects with domains weighed by what models make of images without truth; None where there is no hub, or
             it has no embeddings.
+        texts: what each makes of texts that stand in for the task's images, nan where not known, shape (m, f); None
+            where models were not asked.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Asked:
     few: FewImages | None = field(repr=False, default=None)
     blend: Blend | None = field(repr=False, default=None)
     liken: Liken | None = field(repr=False, default=None)
+    texts: Float | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,14 @@ class Afterwards:
         reached: what they reach on this one, shape (m,).
         probability: what they answer, shape (m, i, c); None where only `reached` is known.
         truth: class of each image, shape (i,); None likewise.
+        texts: as of `Asked`, of the other tasks, shape (t, m, f).
     """
 
     others: Float = field(repr=False)
     reached: Float = field(repr=False)
     probability: Float | None = field(repr=False, default=None)
     truth: Int | None = field(repr=False, default=None)
+    texts: Float | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
