@@ -121,7 +121,9 @@ def run(
     declared = read_suite(suite)
     seeds = tuple(dict.fromkeys(seed or declared.seeds))
     options = [*_repeated("--method", method), *_repeated("--seed", seed), *_given("--data", data)]
-    with _ground(declared, results, data, seeds, hub) as ground:
+    wanted = method or declared.methods or tuple(METHODS)
+    texts = any(METHODS[name].need == "texts" for name in wanted)
+    with _ground(declared, results, data, seeds, hub, texts) as ground:
         methods, left = methods_for(declared, ground, method or ())
         for line in left:
             render.say(f"left out {line}")
@@ -336,7 +338,9 @@ def _stored(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 @contextmanager
-def _ground(suite: Suite, results: Path, data: Path | None, seeds: Sequence[int], hub: Path | None) -> Iterator[Ground]:
+def _ground(
+    suite: Suite, results: Path, data: Path | None, seeds: Sequence[int], hub: Path | None, texts: bool = False
+) -> Iterator[Ground]:
     """Make out what is true of a suite; a hub is open as long as it is asked."""
     if suite.kind == "published":
         ground = published_ground(suite, stored_results(results))
@@ -349,9 +353,8 @@ def _ground(suite: Suite, results: Path, data: Path | None, seeds: Sequence[int]
         render.say(f"missing {line}")
     with mllctl.Hub.open(hub_path(hub)) as opened:
         with render.progress() as progress:
-            ground = hub_ground(
-                suite, opened, present, index_encoder(opened), cache_folder(), seeds, missing, progress=progress
-            )
+            encoder, cache = index_encoder(opened), cache_folder()
+            ground = hub_ground(suite, opened, present, encoder, cache, seeds, missing, texts, progress=progress)
         for line in ground.missing[len(missing) :]:
             render.say(f"missing {line}")
         yield ground

@@ -32,6 +32,7 @@ import numpy as np
 from mllctl.backends import load_model
 from mllctl.backends.protocol import Encoder, Float32, VisionLanguageModel
 from mllctl.backends.remembering import remembered as kept_texts
+from mllctl.backends.sharing import same_texts
 from mllctl.captions import class_prompts
 from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
@@ -294,10 +295,11 @@ def text_scores_of(
     # Towers go through texts of one length at a time.
     texts = sorted(spoken.union(*prompts), key=lambda text: (len(text.split()), text))
     scores = []
-    for model in models:
-        vectors = kept_texts(cache / "texts" / model.card.identity, texts, partial(_encode_texts, model, load))
-        embedding = dict(zip(texts, vectors.astype(np.float64), strict=True))
-        scores.append([_text_scores(embedding, *asked) for asked in zip(prompts, stand_ins, strict=True)])
+    with same_texts():
+        for model in models:
+            vectors = kept_texts(cache / "texts" / model.card.identity, texts, partial(_encode_texts, model, load))
+            embedding = dict(zip(texts, vectors.astype(np.float64), strict=True))
+            scores.append([_text_scores(embedding, *asked) for asked in zip(prompts, stand_ins, strict=True)])
     return np.array(scores).transpose(1, 0, 2)
 
 

@@ -41,7 +41,7 @@ def ground(world, tmp_path_factory):
     tasks, missing = present_tasks(suite)
     with Hub.open(world.hub) as hub:
         cache = tmp_path_factory.mktemp("cache")
-        yield hub_ground(suite, hub, tasks, world.encoder, cache, SEEDS, missing, world.models.get)
+        yield hub_ground(suite, hub, tasks, world.encoder, cache, SEEDS, missing, True, world.models.get)
 
 
 def run(path, world, ground, **options):

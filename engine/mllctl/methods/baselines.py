@@ -48,9 +48,8 @@ def best_together(method: Method, k: int) -> Method:
         worth = np.repeat(score.T, len(asked.classes), axis=1)
         return Choice(score, best_models(worth, k), worth, "entropy")
 
-    return Method(
-        f"{method.name}-k{k}", f"the {k} best of {method.name}, by entropy", method.sees, choose, per_class=True
-    )
+    about = f"the {k} best of {method.name}, by entropy"
+    return Method(f"{method.name}-k{k}", about, method.sees, choose, per_class=True, need=method.need)
 
 
 def mean_known(values: Float) -> Float:
@@ -62,10 +61,10 @@ def mean_known(values: Float) -> Float:
         return np.asarray(np.nanmean(values, axis=0))
 
 
-_INB = Method("inb", "the best model on the universal sample set (INB)", "facts", _best_universal)
+_INB = Method("inb", "the best model on the universal sample set (INB)", "facts", _best_universal, need="universal")
 BASELINES = (
     Method("random", "any model: mean of seeded draws", "facts", _random),
-    Method("size", "the model with the most parameters", "facts", _largest),
+    Method("size", "the model with the most parameters", "facts", _largest, need="parameters"),
     _INB,
     best_together(_INB, 3),
     Method("best-on-average", "the best mean over the other tasks", "other tasks", _best_on_average),

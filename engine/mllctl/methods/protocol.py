@@ -14,6 +14,8 @@ from mllctl.select import Selection
 # What a method looks at: facts on models, a hub's labels, a few images of the task with their truth, what models reach
 # on the other tasks, or on this one.
 Sight = Literal["facts", "hub", "few images", "other tasks", "truth"]
+# Sizes of models, what they reach on the universal sample set, what they make of stand-in texts, a hub's embeddings.
+Need = Literal["parameters", "universal", "texts", "embeddings"]
 Select = Callable[..., Selection]
 Blend = Callable[[Selection, Bool, Int], Selection]
 Liken = Callable[[tuple[Float, ...]], Selection]
@@ -155,6 +157,7 @@ class Method:
         sees: the most it looks at.
         choose: the choice for a task; gets `Afterwards` only if it sees other tasks or the truth.
         per_class: whether classes get models of their own.
+        need: what else must be known, that not every task or hub has; None if nothing is.
     """
 
     name: str
@@ -162,6 +165,7 @@ class Method:
     sees: Sight
     choose: Callable[[Asked, Afterwards | None], Choice] = field(repr=False)
     per_class: bool = False
+    need: Need | None = None
 
     def __call__(self, asked: Asked, afterwards: Afterwards) -> Choice:
         """Choose, with no more to look at than it may."""

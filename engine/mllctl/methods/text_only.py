@@ -37,10 +37,14 @@ def _rows(features: list[Float], like: Float) -> Float:
     return np.concatenate([np.empty((0, like.shape[1])), *features])
 
 
-_WHOLE = Method("modelgpt", "ModelGPT: INB and text scores (LOVM)", "other tasks", _learned(slice(None), True))
+def _method(name: str, about: str, columns: slice, universal: bool = False) -> Method:
+    return Method(name, about, "other tasks", _learned(columns, universal), need="texts")
+
+
+_WHOLE = _method("modelgpt", "ModelGPT: INB and text scores (LOVM)", slice(None), universal=True)
 TEXT_ONLY = (
     _WHOLE,
     best_together(_WHOLE, 3),
-    Method("modelgpt-c", "the same, of how captions are classified alone", "other tasks", _learned(_SAID, False)),
-    Method("modelgpt-g", "the same, of how near texts lie to classes alone", "other tasks", _learned(_NEAR, False)),
+    _method("modelgpt-c", "the same, of how captions are classified alone", _SAID),
+    _method("modelgpt-g", "the same, of how near texts lie to classes alone", _NEAR),
 )
