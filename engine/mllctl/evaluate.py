@@ -20,7 +20,7 @@ cache by weights and images, and so are those of texts: a second run only select
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as remembered
 from functools import partial
@@ -32,7 +32,7 @@ import numpy as np
 from mllctl.backends import load_model
 from mllctl.backends.protocol import Encoder, Float32, VisionLanguageModel
 from mllctl.backends.remembering import remembered as kept_texts
-from mllctl.backends.sharing import same_texts
+from mllctl.backends.sharing import one_batch, same_texts
 from mllctl.captions import class_prompts
 from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
@@ -50,6 +50,7 @@ from mllctl.stand_ins import StandIns, find_stand_ins
 Progress = Callable[[str, int, int], None]  # (model, images done, images in all)
 
 BATCH = 64
+TOGETHER = 400_000_000  # parameters of models that are held in memory together: 1.6 GB
 TEXTS = 512  # encoded at a time: enough of one length for a tower to be busy
 UNIVERSAL = "photo"  # the domain whose sample images stand for what ImageNet does
 # What is shown here -> which of `methods` it is. Random picks are told exactly, by their expectation.
@@ -236,7 +237,11 @@ def answer_tasks(
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
     """
     content = _contents(tasks)
-    return [_kept_answers(model, tasks, content, cache, load, progress) for model in models]
+    paths = [_answers_file(model, tasks, content, cache) for model in models]
+    waiting = [(model, path) for model, path in zip(models, paths, strict=True) if not path.is_file()]
+    for few in _together(waiting):
+        _answer(few, tasks, content, cache, load, progress)
+    return [_read_answers(path, len(tasks)) for path in paths]
 
 
 def task_features(
@@ -384,25 +389,29 @@ def _top1(confidence: Float, truth: Int) -> float:
     return float((confidence.argmax(axis=1) == truth).mean())
 
 
-def _kept_answers(
-    stored: StoredModel,
-    tasks: Sequence[Task],
-    content: Mapping[str, str],
-    cache: Path,
-    load: Callable[[str], VisionLanguageModel],
-    progress: Progress | None,
-) -> list[Float]:
-    """Return one model's answers, from the cache if it has given them before: then it need not be loaded."""
+def _answers_file(stored: StoredModel, tasks: Sequence[Task], content: Mapping[str, str], cache: Path) -> Path:
+    """Return where a model's answers are kept: by the model, its scale, the prompts and the images."""
     prompts = [class_prompts([plain_name(class_) for class_ in task.classes]) for task in tasks]
     asked = [(prompts[n], [content[uri] for uri in task.uris]) for n, task in enumerate(tasks)]
     facts = json.dumps([stored.card.identity, stored.card.logit_scale, asked])
-    path = cache / "answers" / f"{hashlib.sha256(facts.encode()).hexdigest()}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as kept:
-            return [np.asarray(kept[f"arr_{n}"], dtype=np.float64) for n in range(len(tasks))]
-    answers = _answers(stored, tasks, content, cache, load, progress)
-    _keep(path, lambda out: np.savez(out, *answers))
-    return answers
+    return cache / "answers" / f"{hashlib.sha256(facts.encode()).hexdigest()}.npz"
+
+
+def _read_answers(path: Path, tasks: int) -> list[Float]:
+    with np.load(path, allow_pickle=False) as kept:
+        return [np.asarray(kept[f"arr_{n}"], dtype=np.float64) for n in range(tasks)]
+
+
+def _together(waiting: Sequence[tuple[StoredModel, Path]]) -> Iterator[list[tuple[StoredModel, Path]]]:
+    """Yield groups of models that are held in memory together; what they have in common is then done once."""
+    group: list[tuple[StoredModel, Path]] = []
+    for model, path in waiting:
+        if group and sum(one.card.parameters for one, _ in group) + model.card.parameters > TOGETHER:
+            yield group
+            group = []
+        group.append((model, path))
+    if group:
+        yield group
 
 
 def _keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -414,23 +423,33 @@ def _keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
     unfinished.replace(path)
 
 
-def _answers(
-    stored: StoredModel,
+def _answer(
+    few: Sequence[tuple[StoredModel, Path]],
     tasks: Sequence[Task],
     content: Mapping[str, str],
     cache: Path,
     load: Callable[[str], VisionLanguageModel],
     progress: Progress | None,
-) -> list[Float]:
-    """Return one model's class probabilities on each task, each of shape (i, c)."""
-    model = _same_model(stored, load)
-    embedding = dict(zip(content, _embeddings(stored, content, cache, lambda _: model, progress), strict=True))
-    answers = []
-    for task in tasks:
-        images = np.array([embedding[uri] for uri in task.uris], dtype=np.float64)
-        prompts = model.encode_texts(class_prompts([plain_name(class_) for class_ in task.classes])).astype(np.float64)
-        answers.append(softmax(model.card.logit_scale * (images @ prompts.T)))
-    return answers
+) -> None:
+    """Let models answer all tasks, and keep each one's class probabilities on each task, of shape (i, c)."""
+    loaded = {stored.card.name: _same_model(stored, load) for stored, _ in few}
+    _embed([stored for stored, _ in few], content, cache, loaded, progress)
+    with same_texts():
+        for stored, path in few:
+            model = loaded[stored.card.name]
+            embedding = dict(
+                zip(content, np.load(_embedding_file(stored, content, cache), allow_pickle=False), strict=True)
+            )
+            answers = []
+            for task in tasks:
+                images = np.array([embedding[uri] for uri in task.uris], dtype=np.float64)
+                prompts = model.encode_texts(class_prompts([plain_name(class_) for class_ in task.classes]))
+                answers.append(softmax(model.card.logit_scale * (images @ prompts.astype(np.float64).T)))
+            _keep(path, partial(_save_all, arrays=answers))
+
+
+def _save_all(out: BinaryIO, arrays: Sequence[Float]) -> None:
+    np.savez(out, *arrays)
 
 
 def _encode_texts(stored: StoredModel, load: Callable[[str], VisionLanguageModel], texts: Sequence[str]) -> Float32:
@@ -471,16 +490,34 @@ def _embeddings(
     progress: Progress | None,
 ) -> Float32:
     """Encode images, named with the digest of each, or take their embeddings from the cache, shape (i, d)."""
+    path = _embedding_file(stored, content, cache)
+    if not path.is_file():
+        _embed([stored], content, cache, {stored.card.name: _same_model(stored, load)}, progress)
+    return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+
+
+def _embedding_file(stored: StoredModel, content: Mapping[str, str], cache: Path) -> Path:
     key = hashlib.sha256("\n".join([stored.card.identity, *content.values()]).encode()).hexdigest()
-    path = cache / "embeddings" / f"{key}.npy"
-    if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
-    model, uris, parts = _same_model(stored, load), list(content), []
-    for start in range(0, len(uris), BATCH):
-        few = uris[start : start + BATCH]
-        parts.append(model.encode_images([open_image(uri) for uri in few]))
-        if progress:
-            progress(model.card.name, start + len(few), len(uris))
-    embedding = np.concatenate(parts)
-    _keep(path, lambda out: np.save(out, embedding, allow_pickle=False))
-    return embedding
+    return cache / "embeddings" / f"{key}.npy"
+
+
+def _embed(
+    models: Sequence[StoredModel],
+    content: Mapping[str, str],
+    cache: Path,
+    loaded: Mapping[str, VisionLanguageModel],
+    progress: Progress | None,
+) -> None:
+    """Show images to models that have not seen them, batch by batch, and keep what they make of them."""
+    paths = {stored.card.name: _embedding_file(stored, content, cache) for stored in models}
+    parts: dict[str, list[Float32]] = {name: [] for name, path in paths.items() if not path.is_file()}
+    uris = list(content)
+    for start in range(0, len(uris), BATCH) if parts else ():
+        images = [open_image(uri) for uri in uris[start : start + BATCH]]
+        with one_batch():
+            for name, made in parts.items():
+                made.append(loaded[name].encode_images(images))
+                if progress:
+                    progress(name, start + len(images), len(uris))
+    for name, made in parts.items():
+        _keep(paths[name], partial(np.save, arr=np.concatenate(made), allow_pickle=False))

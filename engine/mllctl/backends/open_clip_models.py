@@ -37,7 +37,7 @@ from PIL import Image
 from mllctl.backends.hugging_face import TOKENIZER_FILES, cached_file, check_files, weight_names
 from mllctl.backends.names import CONFIG, absolute, clean_tag, find_checkpoints, known_prefixes, near_names, suggest
 from mllctl.backends.protocol import Float32, ModelCard
-from mllctl.backends.sharing import shared, shared_texts, shares_texts
+from mllctl.backends.sharing import shared, shared_texts, shares_images, shares_texts
 from mllctl.errors import ModelNotLoadable
 
 if TYPE_CHECKING:
@@ -99,7 +99,23 @@ class OpenClipModel:
         key = (self._card.preprocess, self._card.image_size, self._device)
         batch = shared(key, images, lambda: self._prepare(images))
         with torch.inference_mode():
-            return _to_array(self.module.encode_image(batch, normalize=True))
+            if not shares_images() or not self._has_trunk:
+                return _to_array(self.module.encode_image(batch, normalize=True))
+            tower = self.module.visual
+            seen = shared((self._image_trunk, *key), images, lambda: tower.trunk(batch))
+            return _to_array(torch.nn.functional.normalize(tower.head(seen), dim=-1))
+
+    @property
+    def _has_trunk(self) -> bool:
+        """Whether the image tower is a network of timm with a layer behind it, as open_clip composes them."""
+        from open_clip.timm_model import TimmModel
+
+        return isinstance(self.module.visual, TimmModel)
+
+    @cached_property
+    def _image_trunk(self) -> str:
+        """SHA-256 over what decides what the image tower makes of pixels, but for what is behind its trunk."""
+        return _digest_module(self.module.visual.trunk, "")
 
     def _prepare(self, images: Sequence[Image.Image]) -> "torch.Tensor":
         """Return the batch that the model sees."""
@@ -159,11 +175,16 @@ class OpenClipModel:
     def _text_tower(self) -> str:
         """SHA-256 over what decides what the text tower makes of tokens, but for its last layer."""
         tower = self.module.text
-        digest = hashlib.sha256(repr((tower.transformer.config, tower.pooler)).encode())
-        for name, tensor in sorted(tower.transformer.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return _digest_module(tower.transformer, repr((tower.transformer.config, tower.pooler)))
+
+
+def _digest_module(module: "torch.nn.Module", facts: str) -> str:
+    """Return SHA-256 over the layers of a module, its tensors, and what else is to be said of it."""
+    digest = hashlib.sha256(f"{facts}\n{module!r}".encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def open_model(arch: str, weights: str, device: str = "cpu") -> OpenClipModel:

@@ -1,11 +1,11 @@
-"""Work that several models share: the transform of one batch of images, and a frozen text tower on the same texts.
+"""Work that several models share: what is made of one batch of images, and a frozen text tower on the same texts.
 
     with one_batch():
         for model in models:
             model.encode_images(images)
 
-Only inside, and only for the very same image objects: a picture may be drawn on between two calls. Six models
-with one transform, an EfficientNet-lite0 at 128 px each, take a fifth less (benchmarks/README.md).
+Only inside, and only for the very same image objects: a picture may be drawn on between two calls. Models with one
+transform prepare a batch once, and those whose image towers have the same trunk, as the demo's, see it once.
 
     with same_texts():
         for model in models:
@@ -34,6 +34,11 @@ def one_batch() -> Iterator[None]:
         yield
     finally:
         _MADE.reset(token)
+
+
+def shares_images() -> bool:
+    """Return whether there is a batch to share images in."""
+    return _MADE.get() is not None
 
 
 def shared(key: tuple[object, ...], images: Sequence[object], make: Callable[[], Made]) -> Made:
