@@ -195,7 +195,7 @@ def _boxes(path: Path, arrays: Mapping[str, AnyArray], rows: int) -> Float:
 
 
 def _matrix(path: Path, name: str, values: AnyArray, rows: int) -> Float:
-    if values.ndim != 2 or len(values) != rows or values.shape[1] == 0 or values.dtype.kind not in "fiu":
+    if values.ndim != 2 or len(values) != rows or values.size == 0 or values.dtype.kind not in "fiu":
         raise SourceUnreadable(
             path, f"{name} must be numbers of shape ({rows}, width), got {values.dtype} {values.shape}"
         )
