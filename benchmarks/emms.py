@@ -25,6 +25,7 @@ The first run shows every model every picture (twenty minutes); each DIR/KIND is
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,21 +61,24 @@ Vectors = Callable[[Sequence[object]], Float]
 
 def candidates(kind: KindOfTask) -> Iterator[tuple[str, Callable[[], tuple[Vectors | None, Vectors]]]]:
     """Yield names, and what loads a model's encoder of pictures and its encoder of texts."""
-    for name in demo_models():
-        yield (
-            name,
-            lambda name=name: (load_model(f"demo:{name}").encode_images, load_model(f"demo:{name}").encode_texts),
-        )
-    for name in EXPERTS if kind.pictures else ():
-        yield (
-            f"expert-{name.partition('/')[2]}",
-            lambda name=name: (
-                load_expert(f"expert:{name}").log_probability,
-                encoder(DEFAULT).encode,
-            ),
-        )
-    for name in () if kind.pictures else ENCODERS:
-        yield name, lambda name=name: (None, encoder(name).encode)
+    # Texts are read by the demo's ConSE model as by all-MiniLM-L6-v2, which is there itself.
+    names = [name for name in demo_models() if kind.pictures or not name.startswith("conse")]
+    yield from ((name, partial(vision_language, name)) for name in names)
+    if kind.pictures:
+        yield from ((f"expert-{name.partition('/')[2]}", partial(expert, name)) for name in EXPERTS)
+    else:
+        yield from ((name, lambda name=name: (None, encoder(name).encode)) for name in ENCODERS)
+
+
+def vision_language(name: str) -> tuple[Vectors, Vectors]:
+    """Load a model of the demo."""
+    model = load_model(f"demo:{name}")
+    return model.encode_images, model.encode_texts
+
+
+def expert(name: str) -> tuple[Vectors, Vectors]:
+    """Load an expert, and the encoder that reads for it."""
+    return load_expert(f"expert:{name}").log_probability, encoder(DEFAULT).encode
 
 
 def encoder(name: str) -> Encoder:
