@@ -6,6 +6,7 @@ axes as the kernels. Ties always go to the lower index.
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -684,3 +685,54 @@ def blended_precision(prior, hits, images, worth, strength):
     noisy = [[before[a][b] + ((1 / images[a]) if a == b else 0) for b in seen] for a in seen]
     better = solved(noisy, [hits[c] / images[c] - prior[c] for c in seen])
     return [prior[a] + sum(before[a][b] * say for b, say in zip(seen, better, strict=True)) for a in range(len(prior))]
+
+
+def _cosine(one, other):
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def text_classification(classes, captions, truth):
+    """Top-1 and macro F1 of captions that are answered as images, None if there is none."""
+    if not captions:
+        return None, None
+    said = []
+    for caption in captions:
+        cosines = [_cosine(caption, class_) for class_ in classes]
+        said.append(cosines.index(max(cosines)))
+    hits = sum(a == b for a, b in zip(said, truth, strict=True))
+    f1 = []
+    for c in range(len(classes)):
+        both = sum(a == b == c for a, b in zip(said, truth, strict=True))
+        if said.count(c) + truth.count(c):
+            f1.append(2 * both / (said.count(c) + truth.count(c)))
+    return hits / len(truth), sum(f1) / len(f1)
+
+
+def text_granularity(classes, captions, caption_class, synonyms, synonym_class):
+    """Fisher criterion, silhouette, class dispersion, synonym consistency; None of nothing."""
+
+    def mean(values):
+        return sum(values) / len(values) if values else None
+
+    def near(texts, truth, c, j):
+        return mean([_cosine(text, classes[j]) for text, of in zip(texts, truth, strict=True) if of == c])
+
+    every = range(len(classes))
+    told = [c for c in every if c in caption_class]
+    apart = len(classes) > 1
+    return [
+        mean([max(_cosine(classes[j], classes[c]) for j in every if j != c) for c in every]) if apart else None,
+        mean([max(near(captions, caption_class, c, j) for j in every if j != c) for c in told]) if apart else None,
+        mean([near(captions, caption_class, c, c) for c in told]),
+        mean([near(synonyms, synonym_class, c, c) for c in every if c in synonym_class]),
+    ]
+
+
+def linear_prediction(features, target, asked):
+    """Least squares with a constant by the normal equations, in fractions: only where there is one answer."""
+    rows = [[Fraction(1), *map(Fraction, row)] for row in features]
+    width = len(rows[0])
+    matrix = [[sum(row[a] * row[b] for row in rows) for b in range(width)] for a in range(width)]
+    right = [sum(row[a] * Fraction(y) for row, y in zip(rows, target, strict=True)) for a in range(width)]
+    weights = solved(matrix, right)
+    return [float(sum(w * x for w, x in zip(weights, [1, *map(Fraction, row)], strict=True))) for row in asked]

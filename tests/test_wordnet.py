@@ -42,6 +42,14 @@ def test_what_is_no_noun_has_no_sense(nouns, word):
     assert nouns.senses(word) == []
 
 
+def test_hyponyms_are_whose_hypernym_it_is(nouns):
+    table = nouns.synsets()
+    for synset in [nouns["n02084071"], *table[::9973]]:
+        assert nouns.hyponyms(synset.wnid) == [below for below in table if synset.wnid in below.hypernyms]
+    with pytest.raises(KeyError):
+        nouns.hyponyms("n00000001")
+
+
 def test_synsets_read_one_by_one_are_those_read_at_once(nouns):
     table = nouns.synsets()
     apart = wordnet.__wrapped__()

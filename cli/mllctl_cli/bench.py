@@ -121,7 +121,9 @@ def run(
     declared = read_suite(suite)
     seeds = tuple(dict.fromkeys(seed or declared.seeds))
     options = [*_repeated("--method", method), *_repeated("--seed", seed), *_given("--data", data)]
-    with _ground(declared, results, data, seeds, hub) as ground:
+    wanted = method or declared.methods or tuple(METHODS)
+    texts = any(METHODS[name].need == "texts" for name in wanted)
+    with _ground(declared, results, data, seeds, hub, texts) as ground:
         methods, left = methods_for(declared, ground, method or ())
         for line in left:
             render.say(f"left out {line}")
@@ -336,7 +338,9 @@ def _stored(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 @contextmanager
-def _ground(suite: Suite, results: Path, data: Path | None, seeds: Sequence[int], hub: Path | None) -> Iterator[Ground]:
+def _ground(
+    suite: Suite, results: Path, data: Path | None, seeds: Sequence[int], hub: Path | None, texts: bool = False
+) -> Iterator[Ground]:
     """Make out what is true of a suite; a hub is open as long as it is asked."""
     if suite.kind == "published":
         ground = published_ground(suite, stored_results(results))
@@ -349,9 +353,8 @@ def _ground(suite: Suite, results: Path, data: Path | None, seeds: Sequence[int]
         render.say(f"missing {line}")
     with mllctl.Hub.open(hub_path(hub)) as opened:
         with render.progress() as progress:
-            ground = hub_ground(
-                suite, opened, present, index_encoder(opened), cache_folder(), seeds, missing, progress=progress
-            )
+            encoder, cache = index_encoder(opened), cache_folder()
+            ground = hub_ground(suite, opened, present, encoder, cache, seeds, missing, texts, progress=progress)
         for line in ground.missing[len(missing) :]:
             render.say(f"missing {line}")
         yield ground
@@ -439,17 +442,17 @@ def _print_means(suite: Suite, rows: Sequence[Row], means: Sequence[Row]) -> Non
             (
                 method,
                 _percent(top1.value if top1 else None),
-                f"{_percent(top1.low)} to {_percent(top1.high)}" if top1 and top1.low is not None else "",
+                f"{100 * top1.low:.0f} to {100 * top1.high:.0f}" if top1 and top1.low and top1.high else "",
                 f"{100 * apart.mean:+.1f}" if apart else "",
                 f"{apart.p:.3f}" if apart else "",
-                *(_value(of.get((method, metric))) for metric in ("regret", "R5", "tau", "weighted tau", "models")),
+                *(_value(of.get((method, metric))) for metric in ("regret", "R5", "weighted tau", "models")),
             )
         )
     tasks = len({row.task for row in rows})
-    columns = (
-        f"method, top-1 % over {tasks} tasks", "mean", "90 %", f"to {suite.against}", "p", "regret", "R5", "tau",
-        "weighted tau", "models",
-    )  # fmt: skip
+    # Nine columns are to fit a terminal of 80.
+    render.print_line(f"Means over {tasks} tasks; ahead of {suite.against}, and p of a sign-flip test.")
+    render.print_line()
+    columns = ("method", "top-1 %", "90 %", "ahead", "p", "regret", "R5", "w. tau", "models")
     render.print_table(columns, shown, columns[1:])
 
 

@@ -10,11 +10,12 @@ from mllctl.hub import cache_folder
 from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption, hub_path, index_encoder
 
-# Fourteen columns are to fit a terminal of 100.
+# Fifteen columns fit a terminal of 112; a narrower one gets lines instead.
 SHORT = {
     "best on average": "average",
     "best on the hub": "hub",
     "paper, k = 3": "p3",
+    "ModelGPT": "GPT",
     "MLL, names": "names",
     "MLL, domain": "domain",
     "MLL, 2 models": "2",
@@ -35,8 +36,8 @@ def evaluate(
 ) -> None:
     """Measure every method of choosing on the demo tasks.
 
-    The tasks have images whose truth is known. The first run shows each model every one of them (a few minutes);
-    later runs only select.
+    The tasks have images whose truth is known. The first run shows each model every one of them, and reads it texts
+    that stand in for them (some ten minutes); later runs only select.
 
     Example: mllctl evaluate --tasks
     """

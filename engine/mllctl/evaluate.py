@@ -2,13 +2,14 @@
 
 Every model of a hub answers every task; each method of choosing is then a lookup in that table.
 `read_tasks` reads a task file, `evaluate_hub` runs it. Image embeddings are kept in the user's
-cache by weights and images, so a second run only selects.
+cache by weights and images, and so are those of texts: a second run only selects.
 
     random            the mean over all models: what picking blindly gives on average
     best on average   the one model with the best mean over these very tasks, known only afterwards
     best on the hub   the one model that is best in typical tasks of the hub, known before
     paper             one model a task as the paper has it: by captions, Eq 5-7, all domains alike
     paper, k = 3      three models a class of the same, weighed by entropy (Eq 9)
+    ModelGPT          one model a task, by INB and what models make of captions and synonyms (LOVM)
     MLL, names        one model a task, selected from class names
     MLL, domain       one model a task, selected from class names and the domain in words
     MLL, 2 models     at most two models a task, each class answered by one of them
@@ -19,7 +20,7 @@ cache by weights and images, so a second run only selects.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as remembered
 from functools import partial
@@ -30,6 +31,8 @@ import numpy as np
 
 from mllctl.backends import load_model
 from mllctl.backends.protocol import Encoder, Float32, VisionLanguageModel
+from mllctl.backends.remembering import remembered as kept_texts
+from mllctl.backends.sharing import one_batch, same_texts
 from mllctl.captions import class_prompts
 from mllctl.errors import ModelNotLoadable, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
@@ -37,14 +40,18 @@ from mllctl.images import open_image, read_bytes
 from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.bootstrap import central_interval, resample_mean
 from mllctl.kernels.ensemble import softmax
+from mllctl.kernels.text_scores import classification_scores, granularity_scores
 from mllctl.methods import ENSEMBLE_SIZE, Afterwards, Asked
 from mllctl.methods import METHODS as WAYS
 from mllctl.select import select_models
 from mllctl.senses import plain_name
+from mllctl.stand_ins import StandIns, find_stand_ins
 
 Progress = Callable[[str, int, int], None]  # (model, images done, images in all)
 
 BATCH = 64
+TOGETHER = 400_000_000  # parameters of models that are held in memory together: 1.6 GB
+TEXTS = 512  # encoded at a time: enough of one length for a tower to be busy
 UNIVERSAL = "photo"  # the domain whose sample images stand for what ImageNet does
 # What is shown here -> which of `methods` it is. Random picks are told exactly, by their expectation.
 _WAYS = {
@@ -52,6 +59,7 @@ _WAYS = {
     "best on the hub": "best-on-hub",
     "paper": "mll-paper",
     f"paper, k = {ENSEMBLE_SIZE}": "mll-paper-k3",
+    "ModelGPT": "modelgpt",
     "MLL, names": "mll-names",
     "MLL, domain": "mll",
     "MLL, 2 models": "mll-2",
@@ -208,8 +216,9 @@ def evaluate_hub(
     accuracy = np.array([[_top1(answers[n], task.truth) for answers in probability] for n, task in enumerate(tasks)])
     names = tuple(model.card.name for model in models)
     known = typical_top1(hub, models), universal_top1(hub, models, UNIVERSAL)
+    texts = text_scores_of(models, tasks, cache, load)
     results = [
-        _choose(hub, encoder, task, names, known, np.stack([answers[n] for answers in probability]), accuracy, n)
+        _choose(hub, encoder, task, names, known, texts, np.stack([answers[n] for answers in probability]), accuracy, n)
         for n, task in enumerate(tasks)
     ]
     return Evaluation(names, tuple(results))
@@ -228,7 +237,11 @@ def answer_tasks(
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
     """
     content = _contents(tasks)
-    return [_kept_answers(model, tasks, content, cache, load, progress) for model in models]
+    paths = [_answers_file(model, tasks, content, cache) for model in models]
+    waiting = [(model, path) for model, path in zip(models, paths, strict=True) if not path.is_file()]
+    for few in _together(waiting):
+        _answer(few, tasks, content, cache, load, progress)
+    return [_read_answers(path, len(tasks)) for path in paths]
 
 
 def task_features(
@@ -258,6 +271,41 @@ def task_features(
         embedding = _embeddings(model, content, cache, load, progress)
         features.append([embedding[of].astype(np.float64) for of in rows])
     return features
+
+
+def text_scores_of(
+    models: Sequence[StoredModel],
+    tasks: Sequence[Task],
+    cache: Path,
+    load: Callable[[str], VisionLanguageModel] = load_model,
+    captions: Mapping[str, Sequence[str]] | None = None,
+) -> Float:
+    """Return what each model makes of texts that stand in for the images of each task, shape (t, m, f).
+
+    Features are those of `kernels.text_scores`, classification before granularity. No image is looked at.
+
+    Args:
+        models: labelled ones.
+        tasks: whose classes and domains are read.
+        cache: folder for embeddings of texts.
+        load: as of `evaluate_hub`.
+        captions: of classes by name, instead of made ones.
+
+    Raises:
+        ModelNotLoadable: if a model's weights are missing or not those that were labelled.
+    """
+    stand_ins = [find_stand_ins(task.classes, task.domain_text, captions) for task in tasks]
+    prompts = [class_prompts([plain_name(class_) for class_ in task.classes]) for task in tasks]
+    spoken = {text for of_task in stand_ins for one in of_task for text in (*one.captions, *one.synonyms)}
+    # Towers go through texts of one length at a time.
+    texts = sorted(spoken.union(*prompts), key=lambda text: (len(text.split()), text))
+    scores = []
+    with same_texts():
+        for model in models:
+            vectors = kept_texts(cache / "texts" / model.card.identity, texts, partial(_encode_texts, model, load))
+            embedding = dict(zip(texts, vectors.astype(np.float64), strict=True))
+            scores.append([_text_scores(embedding, *asked) for asked in zip(prompts, stand_ins, strict=True)])
+    return np.array(scores).transpose(1, 0, 2)
 
 
 def typical_top1(hub: Hub, models: Sequence[StoredModel]) -> Float:
@@ -301,6 +349,7 @@ def _choose(
     task: Task,
     names: tuple[str, ...],
     known: tuple[Float, Float],
+    texts: Float,
     probability: Float,
     accuracy: Float,
     n: int,
@@ -318,8 +367,10 @@ def _choose(
         random=np.random.default_rng(0),
         select=select,
         typical=typical,
+        texts=texts[n],
     )
-    afterwards = Afterwards(np.delete(accuracy, n, axis=0), accuracy[n], probability, task.truth)
+    others = np.delete(accuracy, n, axis=0)
+    afterwards = Afterwards(others, accuracy[n], probability, task.truth, np.delete(texts, n, axis=0))
     choices = {shown: WAYS[way](asked, afterwards) for shown, way in _WAYS.items()}
     top1 = {shown: float(choice.answered(probability, task.truth).mean()) for shown, choice in choices.items()}
     top1["random"] = float(accuracy[n].mean())
@@ -338,25 +389,29 @@ def _top1(confidence: Float, truth: Int) -> float:
     return float((confidence.argmax(axis=1) == truth).mean())
 
 
-def _kept_answers(
-    stored: StoredModel,
-    tasks: Sequence[Task],
-    content: Mapping[str, str],
-    cache: Path,
-    load: Callable[[str], VisionLanguageModel],
-    progress: Progress | None,
-) -> list[Float]:
-    """Return one model's answers, from the cache if it has given them before: then it need not be loaded."""
+def _answers_file(stored: StoredModel, tasks: Sequence[Task], content: Mapping[str, str], cache: Path) -> Path:
+    """Return where a model's answers are kept: by the model, its scale, the prompts and the images."""
     prompts = [class_prompts([plain_name(class_) for class_ in task.classes]) for task in tasks]
     asked = [(prompts[n], [content[uri] for uri in task.uris]) for n, task in enumerate(tasks)]
     facts = json.dumps([stored.card.identity, stored.card.logit_scale, asked])
-    path = cache / "answers" / f"{hashlib.sha256(facts.encode()).hexdigest()}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as kept:
-            return [np.asarray(kept[f"arr_{n}"], dtype=np.float64) for n in range(len(tasks))]
-    answers = _answers(stored, tasks, content, cache, load, progress)
-    _keep(path, lambda out: np.savez(out, *answers))
-    return answers
+    return cache / "answers" / f"{hashlib.sha256(facts.encode()).hexdigest()}.npz"
+
+
+def _read_answers(path: Path, tasks: int) -> list[Float]:
+    with np.load(path, allow_pickle=False) as kept:
+        return [np.asarray(kept[f"arr_{n}"], dtype=np.float64) for n in range(tasks)]
+
+
+def _together(waiting: Sequence[tuple[StoredModel, Path]]) -> Iterator[list[tuple[StoredModel, Path]]]:
+    """Yield groups of models that are held in memory together; what they have in common is then done once."""
+    group: list[tuple[StoredModel, Path]] = []
+    for model, path in waiting:
+        if group and sum(one.card.parameters for one, _ in group) + model.card.parameters > TOGETHER:
+            yield group
+            group = []
+        group.append((model, path))
+    if group:
+        yield group
 
 
 def _keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -368,23 +423,55 @@ def _keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
     unfinished.replace(path)
 
 
-def _answers(
-    stored: StoredModel,
+def _answer(
+    few: Sequence[tuple[StoredModel, Path]],
     tasks: Sequence[Task],
     content: Mapping[str, str],
     cache: Path,
     load: Callable[[str], VisionLanguageModel],
     progress: Progress | None,
-) -> list[Float]:
-    """Return one model's class probabilities on each task, each of shape (i, c)."""
+) -> None:
+    """Let models answer all tasks, and keep each one's class probabilities on each task, of shape (i, c)."""
+    loaded = {stored.card.name: _same_model(stored, load) for stored, _ in few}
+    _embed([stored for stored, _ in few], content, cache, loaded, progress)
+    with same_texts():
+        for stored, path in few:
+            model = loaded[stored.card.name]
+            embedding = dict(
+                zip(content, np.load(_embedding_file(stored, content, cache), allow_pickle=False), strict=True)
+            )
+            answers = []
+            for task in tasks:
+                images = np.array([embedding[uri] for uri in task.uris], dtype=np.float64)
+                prompts = model.encode_texts(class_prompts([plain_name(class_) for class_ in task.classes]))
+                answers.append(softmax(model.card.logit_scale * (images @ prompts.astype(np.float64).T)))
+            _keep(path, partial(_save_all, arrays=answers))
+
+
+def _save_all(out: BinaryIO, arrays: Sequence[Float]) -> None:
+    np.savez(out, *arrays)
+
+
+def _encode_texts(stored: StoredModel, load: Callable[[str], VisionLanguageModel], texts: Sequence[str]) -> Float32:
     model = _same_model(stored, load)
-    embedding = dict(zip(content, _embeddings(stored, content, cache, lambda _: model, progress), strict=True))
-    answers = []
-    for task in tasks:
-        images = np.array([embedding[uri] for uri in task.uris], dtype=np.float64)
-        prompts = model.encode_texts(class_prompts([plain_name(class_) for class_ in task.classes])).astype(np.float64)
-        answers.append(softmax(model.card.logit_scale * (images @ prompts.T)))
-    return answers
+    return np.concatenate([model.encode_texts(texts[n : n + TEXTS]) for n in range(0, len(texts), TEXTS)])
+
+
+def _text_scores(embedding: Mapping[str, Float], prompts: Sequence[str], stand_ins: Sequence[StandIns]) -> Float:
+    """Return the features of one model on one task, shape (f,)."""
+    classes = np.array([embedding[prompt] for prompt in prompts])
+    captions = _rows_by_class(embedding, [one.captions for one in stand_ins])
+    synonyms = _rows_by_class(embedding, [one.synonyms for one in stand_ins])
+    return np.concatenate(
+        [classification_scores(classes, *captions), granularity_scores(classes, *captions, *synonyms)]
+    )
+
+
+def _rows_by_class(embedding: Mapping[str, Float], texts: Sequence[Sequence[str]]) -> tuple[Float, Int]:
+    """Return the embeddings of the texts of all classes, shape (t, d), and the class of each, shape (t,)."""
+    width = len(next(iter(embedding.values())))
+    rows = [embedding[text] for of_class in texts for text in of_class]
+    return np.array(rows).reshape(-1, width), np.repeat(np.arange(len(texts)), [len(of_class) for of_class in texts])
 
 
 def _same_model(stored: StoredModel, load: Callable[[str], VisionLanguageModel]) -> VisionLanguageModel:
@@ -403,16 +490,34 @@ def _embeddings(
     progress: Progress | None,
 ) -> Float32:
     """Encode images, named with the digest of each, or take their embeddings from the cache, shape (i, d)."""
+    path = _embedding_file(stored, content, cache)
+    if not path.is_file():
+        _embed([stored], content, cache, {stored.card.name: _same_model(stored, load)}, progress)
+    return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+
+
+def _embedding_file(stored: StoredModel, content: Mapping[str, str], cache: Path) -> Path:
     key = hashlib.sha256("\n".join([stored.card.identity, *content.values()]).encode()).hexdigest()
-    path = cache / "embeddings" / f"{key}.npy"
-    if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
-    model, uris, parts = _same_model(stored, load), list(content), []
-    for start in range(0, len(uris), BATCH):
-        few = uris[start : start + BATCH]
-        parts.append(model.encode_images([open_image(uri) for uri in few]))
-        if progress:
-            progress(model.card.name, start + len(few), len(uris))
-    embedding = np.concatenate(parts)
-    _keep(path, lambda out: np.save(out, embedding, allow_pickle=False))
-    return embedding
+    return cache / "embeddings" / f"{key}.npy"
+
+
+def _embed(
+    models: Sequence[StoredModel],
+    content: Mapping[str, str],
+    cache: Path,
+    loaded: Mapping[str, VisionLanguageModel],
+    progress: Progress | None,
+) -> None:
+    """Show images to models that have not seen them, batch by batch, and keep what they make of them."""
+    paths = {stored.card.name: _embedding_file(stored, content, cache) for stored in models}
+    parts: dict[str, list[Float32]] = {name: [] for name, path in paths.items() if not path.is_file()}
+    uris = list(content)
+    for start in range(0, len(uris), BATCH) if parts else ():
+        images = [open_image(uri) for uri in uris[start : start + BATCH]]
+        with one_batch():
+            for name, made in parts.items():
+                made.append(loaded[name].encode_images(images))
+                if progress:
+                    progress(name, start + len(images), len(uris))
+    for name, made in parts.items():
+        _keep(paths[name], partial(np.save, arr=np.concatenate(made), allow_pickle=False))

@@ -107,6 +107,18 @@ class WordNet:
         # WordNet's first `crane` is the poet Hart Crane: a name is meant only by who writes it as one.
         return sorted(meant, key=lambda synset: lemma not in synset.lemmas)
 
+    def hyponyms(self, wnid: str) -> list[Synset]:
+        """Return what is directly below a synset, in the order of their offsets.
+
+        Raises:
+            KeyError: if there is no such synset.
+        """
+        row = self._row_of_wnid(wnid)
+        if row is None:
+            raise KeyError(wnid)
+        below = np.searchsorted(self._above_of, np.flatnonzero(self._above == row), side="right") - 1
+        return [self._synset(child) for child in below.tolist()]
+
     # -- by row: for whoever climbs from many synsets at once --------------------------------------
 
     def rows(self, synsets: Sequence[str]) -> Int:

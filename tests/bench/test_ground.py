@@ -115,6 +115,7 @@ def test_methods_that_need_more_are_left_out_and_said():
     assert {method.name for method in methods} >= {"random", "size", "inb", "best-on-average", "mean-rank", "oracle"}
     assert "mll: needs labels of a hub" in left
     assert "few-hits: needs answers of models" in left
+    assert "modelgpt: needs text scores of models" in left
     with pytest.raises(InvalidTask, match="no method can be asked; mll: needs labels of a hub"):
         methods_for(suite, published_ground(suite, results()), ("mll",))
 

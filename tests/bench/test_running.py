@@ -41,7 +41,7 @@ def ground(world, tmp_path_factory):
     tasks, missing = present_tasks(suite)
     with Hub.open(world.hub) as hub:
         cache = tmp_path_factory.mktemp("cache")
-        yield hub_ground(suite, hub, tasks, world.encoder, cache, SEEDS, missing, world.models.get)
+        yield hub_ground(suite, hub, tasks, world.encoder, cache, SEEDS, missing, True, world.models.get)
 
 
 def run(path, world, ground, **options):
@@ -74,6 +74,7 @@ def test_top1_is_what_evaluate_finds(world, ground, whole, tmp_path):
     found = values(whole, 0)
     same = {"best on the hub": "best-on-hub", "paper": "mll-paper", "paper, k = 3": "mll-paper-k3", "oracle": "oracle"}
     same |= {"MLL, names": "mll-names", "MLL, domain": "mll", "MLL, 2 models": "mll-2", "MLL, k = 3": "mll-k3"}
+    same |= {"ModelGPT": "modelgpt"}
     for result in evaluation.results:
         for theirs, ours in same.items():
             assert found[0, result.task.name, ours, "top-1"][0] == result.top1[theirs]
@@ -171,6 +172,14 @@ def test_few_images_are_never_those_that_are_measured_on(ground):
     assert [len(few.truth) for few in seen] == [9, 9]
     assert sum(np.bincount(few.truth) for few in seen).tolist() == [6, 6, 6]
     assert {o.metric: o.value for o in cell.outcomes}["top-1"] == pytest.approx(2 / 3)
+
+
+def test_texts_of_a_task_are_not_among_those_of_the_others(ground):
+    one, other = ground.tasks
+    assert (one.other_texts == other.texts[None]).all()
+    assert (other.other_texts == one.texts[None]).all()
+    assert one.asked(0, METHODS["modelgpt"]).texts is one.texts
+    assert one.afterwards().texts is one.other_texts
 
 
 def test_seeds_move_what_draws_and_nothing_else(whole):
@@ -285,6 +294,6 @@ def test_the_oracle_of_a_sub_hub_is_its_best_model(world, ground, tmp_path):
 
 
 def test_methods_that_hang_on_the_other_models_are_not_asked_of_fewer(ground):
-    for name in ("mean-rank", "few-hits", "mll-2", "oracle-per-class"):
+    for name in ("mean-rank", "modelgpt", "few-hits", "mll-2", "oracle-per-class"):
         with pytest.raises(InvalidTask, match=f"{name} cannot be asked of fewer models"):
             methods_of_fewer(ground, (name,), ())

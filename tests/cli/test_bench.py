@@ -85,7 +85,8 @@ def test_a_table_of_means_and_one_of_tasks(run, hubs, suite):
     lines = ran.out.splitlines()
     assert lines[0].split() == ["top-1", "%", "oracle", "mll"]
     assert {line.split()[0] for line in lines[1:4]} == {"three", "four", "two"}
-    assert lines[5].startswith("method, top-1 % over 3 tasks")
+    assert lines[5] == "Means over 3 tasks; ahead of inb, and p of a sign-flip test."
+    assert max(map(len, lines[5:])) <= 80
 
 
 def test_figures_and_tables_are_in_the_report_with_their_commands(run, hubs, suite, tmp_path):

@@ -38,8 +38,8 @@ def test_what_a_model_does_better_on_one_class_is_in_part_believed_of_the_others
 
 def test_names_are_worth_the_less_the_further_the_nodes():
     near, far = np.array([1.0, 0.5]), np.array([0.1, 0.0])
-    assert worth_of_names(near, np.array([True, True])) == 32 / max((0 + 0.5) / 2, 0.25)
-    assert worth_of_names(far, np.array([True, False])) == pytest.approx(32 / ((0.9 + 2) / 2))
+    assert worth_of_names(near, np.array([True, True])) == 16 / max((0 + 0.5) / 2, 0.25)
+    assert worth_of_names(far, np.array([True, False])) == pytest.approx(16 / ((0.9 + 2) / 2))
 
 
 def test_the_chance_by_hand():

@@ -5,6 +5,9 @@ import pytest
 
 import oracles
 from mllctl import Ensemble, evaluate_hub, select_models
+from mllctl.backends import load_model
+from mllctl.backends.sharing import same_texts
+from mllctl.captions import class_prompts
 from mllctl.demo import compare_labels, demo_tasks
 from mllctl.images import open_image
 from mllctl.kernels.ensemble import ensemble_confidence
@@ -78,3 +81,13 @@ def test_domains_beat_the_best_on_average_model_by_ten_points(bundled, encoder, 
     assert means["MLL, domain"] >= means["best on average"] + 0.10
     assert max(evaluation.wins().values()) <= 0.4 * len(TASKS)
     assert {task.domain for task in TASKS.values()} >= {"clipart"}
+
+
+def test_models_that_share_a_text_tower_say_the_same_as_alone():
+    models = [load_model(f"demo:{name}") for name in ("animal-colour", "tool-ink")]
+    texts = class_prompts([*TASKS["animal-photo"].classes, "a hammer with two claws", "ant"])
+    alone = [model.encode_texts(texts) for model in models]
+    with same_texts():
+        together = [model.encode_texts(texts) for model in models]
+    np.testing.assert_array_equal(together, alone)
+    assert not np.array_equal(alone[0], alone[1])

@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ from PIL import Image
 from mllctl.backends.hugging_face import TOKENIZER_FILES, cached_file, check_files, weight_names
 from mllctl.backends.names import CONFIG, absolute, clean_tag, find_checkpoints, known_prefixes, near_names, suggest
 from mllctl.backends.protocol import Float32, ModelCard
-from mllctl.backends.sharing import shared
+from mllctl.backends.sharing import shared, shared_texts, shares_images, shares_texts
 from mllctl.errors import ModelNotLoadable
 
 if TYPE_CHECKING:
@@ -98,7 +99,23 @@ class OpenClipModel:
         key = (self._card.preprocess, self._card.image_size, self._device)
         batch = shared(key, images, lambda: self._prepare(images))
         with torch.inference_mode():
-            return _to_array(self.module.encode_image(batch, normalize=True))
+            if not shares_images() or not self._has_trunk:
+                return _to_array(self.module.encode_image(batch, normalize=True))
+            tower = self.module.visual
+            seen = shared((self._image_trunk, *key), images, lambda: tower.trunk(batch))
+            return _to_array(torch.nn.functional.normalize(tower.head(seen), dim=-1))
+
+    @property
+    def _has_trunk(self) -> bool:
+        """Whether the image tower is a network of timm with a layer behind it, as open_clip composes them."""
+        from open_clip.timm_model import TimmModel
+
+        return isinstance(self.module.visual, TimmModel)
+
+    @cached_property
+    def _image_trunk(self) -> str:
+        """SHA-256 over what decides what the image tower makes of pixels, but for what is behind its trunk."""
+        return _digest_module(self.module.visual.trunk, "")
 
     def _prepare(self, images: Sequence[Image.Image]) -> "torch.Tensor":
         """Return the batch that the model sees."""
@@ -134,8 +151,40 @@ class OpenClipModel:
         places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
         lengths = ((tokens != padding) * places).amax(dim=1).clamp(min=1)
         groups = [(lengths == length).nonzero()[:, 0] for length in lengths.unique()]
-        parts = [self.module.encode_text(tokens[rows, : lengths[rows[0]]], normalize=True) for rows in groups]
+        parts = [self._encode_alike(tokens[rows, : lengths[rows[0]]], padding) for rows in groups]
         return torch.cat(parts)[torch.cat(groups).argsort()]
+
+    def _encode_alike(self, tokens: "torch.Tensor", padding: int) -> "torch.Tensor":
+        """Encode texts of one length; where texts are shared, what the tower makes of them is."""
+        import torch
+
+        if not shares_texts():
+            vectors: torch.Tensor = self.module.encode_text(tokens, normalize=True)
+            return vectors
+        tower = self.module.text
+
+        def pool() -> "torch.Tensor":
+            mask = (tokens != padding).long()
+            pooled: torch.Tensor = tower.pooler(tower.transformer(input_ids=tokens, attention_mask=mask), mask)
+            return pooled
+
+        key = (self._text_tower, self._device, tuple(tokens.shape), tokens.cpu().numpy().tobytes())
+        return torch.nn.functional.normalize(tower.proj(shared_texts(key, pool)), dim=-1)
+
+    @cached_property
+    def _text_tower(self) -> str:
+        """SHA-256 over what decides what the text tower makes of tokens, but for its last layer."""
+        tower = self.module.text
+        return _digest_module(tower.transformer, repr((tower.transformer.config, tower.pooler)))
+
+
+def _digest_module(module: "torch.nn.Module", facts: str) -> str:
+    """Return SHA-256 over the layers of a module, its tensors, and what else is to be said of it."""
+    digest = hashlib.sha256(f"{facts}\n{module!r}".encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def open_model(arch: str, weights: str, device: str = "cpu") -> OpenClipModel:

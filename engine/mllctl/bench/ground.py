@@ -16,11 +16,11 @@ from mllctl.backends.latency import known_latency
 from mllctl.backends.protocol import Encoder, VisionLanguageModel
 from mllctl.bench.suites import Suite
 from mllctl.errors import InvalidTask, NotPublished, StageMissing
-from mllctl.evaluate import Progress, Task, answer_tasks, task_features, typical_top1, universal_top1
+from mllctl.evaluate import Progress, Task, answer_tasks, task_features, text_scores_of, typical_top1, universal_top1
 from mllctl.hub import Hub, StoredModel
 from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.methods import Afterwards, Asked, FewImages, Method
-from mllctl.methods.protocol import Blend, Liken, Select
+from mllctl.methods.protocol import Blend, Liken, Need, Select
 from mllctl.published import Result, matrix, paper_models
 from mllctl.reuse.examples import blended
 from mllctl.reuse.unlabelled import best_teller, likeness
@@ -95,7 +95,8 @@ class GroundTask:
         others: what they reach on the other tasks, nan where unknown, shape (t, m).
         answered: the answers; None of published results.
         milliseconds: that each takes for an image on this machine, nan where it was not timed, shape (m,).
-        typical, select, blend, liken: as of `Asked`.
+        typical, select, blend, liken, texts: as of `Asked`.
+        other_texts: as of `Afterwards`.
     """
 
     name: str
@@ -112,6 +113,8 @@ class GroundTask:
     select: Select | None = field(repr=False, default=None)
     blend: Blend | None = field(repr=False, default=None)
     liken: Liken | None = field(repr=False, default=None)
+    texts: Float | None = field(repr=False, default=None)
+    other_texts: Float | None = field(repr=False, default=None)
 
     def asked(self, seed: int, method: Method, few: FewImages | None = None) -> Asked:
         """Return the task as it is put to a method."""
@@ -129,12 +132,13 @@ class GroundTask:
             few=few,
             blend=self.blend,
             liken=self.liken,
+            texts=self.texts,
         )
 
     def afterwards(self) -> Afterwards:
         """Return what is known once models have answered."""
-        known = (None, None) if self.answered is None else (self.answered.probability, self.answered.truth)
-        return Afterwards(self.others, self.reached, *known)
+        probability, truth = (None, None) if self.answered is None else (self.answered.probability, self.answered.truth)
+        return Afterwards(self.others, self.reached, probability, truth, self.other_texts)
 
     def lacks(self, method: Method) -> str:
         """Say what a method needs that is not known of this task; empty if nothing is."""
@@ -144,14 +148,16 @@ class GroundTask:
             return "answers of models"
         if method.sees == "few images" and self.answered and len(self.answered.truth) < FEWEST:
             return f"{FEWEST} images"
-        if method.name == "few-unlabelled" and self.liken is None:
-            return "embeddings of a hub's images"
         if method.sees == "other tasks" and not len(self.others):
             return "other tasks"
-        if method.name == "size" and np.isnan(self.parameters).all():
-            return "sizes of models"
-        if method.name.startswith("inb") and np.isnan(self.universal).all():
-            return "a universal sample set"
+        absent: dict[Need, tuple[bool, str]] = {
+            "parameters": (bool(np.isnan(self.parameters).all()), "sizes of models"),
+            "universal": (bool(np.isnan(self.universal).all()), "a universal sample set"),
+            "texts": (self.texts is None, "text scores of models"),
+            "embeddings": (self.liken is None, "embeddings of a hub's images"),
+        }
+        if method.need and absent[method.need][0]:
+            return absent[method.need][1]
         return ""
 
 
@@ -182,6 +188,7 @@ def hub_ground(
     cache: Path,
     seeds: Sequence[int] = (0,),
     missing: Sequence[str] = (),
+    texts: bool = True,
     load: Callable[[str], VisionLanguageModel] = load_model,
     progress: Progress | None = None,
 ) -> Ground:
@@ -195,6 +202,7 @@ def hub_ground(
         cache: folder for answers and embeddings.
         seeds: that will be asked for: what few images methods see hangs on them.
         missing: what is known to be missing.
+        texts: whether models are asked about texts that stand in for images, which some methods need.
         load: makes a model from what the hub recorded as its source.
         progress: called after each batch of images.
 
@@ -217,6 +225,7 @@ def hub_ground(
     answers = answer_tasks(models, tasks, cache, load, progress)
     seen = [np.unique(np.concatenate([few for s in seeds for few, _ in folds(task.truth, s)])) for task in tasks]
     features = task_features(models, tasks, seen, cache, load, progress)
+    scores = text_scores_of(models, tasks, cache, load) if texts else None
     names = tuple(model.card.name for model in models)
     probability = [np.stack([answer[n] for answer in answers]) for n in range(len(tasks))]
     reached = np.array(
@@ -246,6 +255,8 @@ def hub_ground(
                 select=remembered(selects[n]),
                 blend=partial(_blended, hub),
                 liken=partial(_likened, selects[n], hub, teller, names) if hub.manifest.image_features else None,
+                texts=None if scores is None else scores[n],
+                other_texts=None if scores is None else np.delete(scores, n, axis=0),
             )
             for n, task in enumerate(tasks)
         ),

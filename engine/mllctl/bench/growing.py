@@ -20,7 +20,8 @@ from mllctl.methods import METHODS, Choice, Method
 
 GROWN = ("random", "inb", "inb-k3", "best-on-hub", "mll-paper-k1", "mll-paper-k3", "mll", "mll-k1", "mll-k3", "oracle")
 SUBHUB_METHODS = (*GROWN, "best-on-average", "mll-names", "size")
-OF_OTHERS = ("mean-rank",)  # what they say of a model depends on which others there are
+# What they say of a model depends on which others there are.
+OF_OTHERS = ("mean-rank", "modelgpt", "modelgpt-k3", "modelgpt-c", "modelgpt-g")
 Cells = set[tuple[int, str, str, str]]
 
 

@@ -13,7 +13,7 @@ from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.kernels.shrinkage import EDGE, LEAST, Belief
 
 # docs/decisions.md says how these were measured.
-WORTH = 32.0  # images that names are worth where nodes have nothing in common with the classes but their graph
+WORTH = 16.0  # images that names are worth where nodes have nothing in common with the classes but their graph
 NEAREST = 0.25  # distance of the nodes below which nothing was measured
 UNCOVERED = 2.0  # distance of a class for which no node speaks
 STRENGTH = 2.0  # images that what is expected of a class is worth, once the model's mean is put right
@@ -51,7 +51,7 @@ class Blend:
 def worth_of_names(similarity: Float, covered: Bool) -> float:
     """Return how many labelled images what names say of a model on a whole task is worth.
 
-        w = 32 / max(mean_c d[c], 0.25),   d[c] = 1 - Z[c], or 2 where no node speaks for c
+        w = 16 / max(mean_c d[c], 0.25),   d[c] = 1 - Z[c], or 2 where no node speaks for c
 
     What models do better or worse than names have it varies the more, the further the nodes are from the classes.
 

@@ -17,7 +17,7 @@ def _random(asked: Asked, _: Afterwards | None) -> Choice:
 
 
 def _best_on_average(_: Asked, afterwards: Afterwards | None) -> Choice:
-    return Choice(as_score(_mean(known(afterwards).others)))
+    return Choice(as_score(mean_known(known(afterwards).others)))
 
 
 def _mean_rank(_: Asked, afterwards: Afterwards | None) -> Choice:
@@ -26,7 +26,7 @@ def _mean_rank(_: Asked, afterwards: Afterwards | None) -> Choice:
     better = (others[:, None, :] > others[:, :, None]).sum(axis=2)
     equal = (others[:, None, :] == others[:, :, None]).sum(axis=2)
     rank = np.where(np.isnan(others), np.nan, better + (equal - 1) / 2)
-    return Choice(as_score(-_mean(rank)))
+    return Choice(as_score(-mean_known(rank)))
 
 
 def _best_universal(asked: Asked, _: Afterwards | None) -> Choice:
@@ -48,12 +48,11 @@ def best_together(method: Method, k: int) -> Method:
         worth = np.repeat(score.T, len(asked.classes), axis=1)
         return Choice(score, best_models(worth, k), worth, "entropy")
 
-    return Method(
-        f"{method.name}-k{k}", f"the {k} best of {method.name}, by entropy", method.sees, choose, per_class=True
-    )
+    about = f"the {k} best of {method.name}, by entropy"
+    return Method(f"{method.name}-k{k}", about, method.sees, choose, per_class=True, need=method.need)
 
 
-def _mean(values: Float) -> Float:
+def mean_known(values: Float) -> Float:
     """Return the mean of each column's known values, nan where there are none."""
     if not len(values):
         return np.full(values.shape[1], np.nan)
@@ -62,10 +61,10 @@ def _mean(values: Float) -> Float:
         return np.asarray(np.nanmean(values, axis=0))
 
 
-_INB = Method("inb", "the best model on the universal sample set (INB)", "facts", _best_universal)
+_INB = Method("inb", "the best model on the universal sample set (INB)", "facts", _best_universal, need="universal")
 BASELINES = (
     Method("random", "any model: mean of seeded draws", "facts", _random),
-    Method("size", "the model with the most parameters", "facts", _largest),
+    Method("size", "the model with the most parameters", "facts", _largest, need="parameters"),
     _INB,
     best_together(_INB, 3),
     Method("best-on-average", "the best mean over the other tasks", "other tasks", _best_on_average),

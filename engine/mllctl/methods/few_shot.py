@@ -60,7 +60,13 @@ def _likened(asked: Asked, _: Afterwards | None) -> Choice:
 FEW_SHOT = (
     Method("few-hits", "the model with most hits on a few labelled images", "few images", _hits),
     Method("few-mll", "MLL by default, put right by a few labelled images", "few images", _blended),
-    Method("few-unlabelled", "MLL, told the domain by a few images without their truth", "few images", _likened),
+    Method(
+        "few-unlabelled",
+        "MLL, told the domain by a few images without their truth",
+        "few images",
+        _likened,
+        need="embeddings",
+    ),
     Method("few-logme", "LogME on a few labelled images", "few images", _of_features(kernels.logme)),
     Method(
         "few-h-score",

@@ -14,6 +14,8 @@ from mllctl.select import Selection
 # What a method looks at: facts on models, a hub's labels, a few images of the task with their truth, what models reach
 # on the other tasks, or on this one.
 Sight = Literal["facts", "hub", "few images", "other tasks", "truth"]
+# Sizes of models, what they reach on the universal sample set, what they make of stand-in texts, a hub's embeddings.
+Need = Literal["parameters", "universal", "texts", "embeddings"]
 Select = Callable[..., Selection]
 Blend = Callable[[Selection, Bool, Int], Selection]
 Liken = Callable[[tuple[Float, ...]], Selection]
@@ -52,6 +54,8 @@ class Asked:
         blend: puts a selection right by which model has which image right, and the truth; None where there is no hub.
         liken: selects with domains weighed by what models make of images without truth; None where there is no hub, or
             it has no embeddings.
+        texts: what each makes of texts that stand in for the task's images, nan where not known, shape (m, f); None
+            where models were not asked.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Asked:
     few: FewImages | None = field(repr=False, default=None)
     blend: Blend | None = field(repr=False, default=None)
     liken: Liken | None = field(repr=False, default=None)
+    texts: Float | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,14 @@ class Afterwards:
         reached: what they reach on this one, shape (m,).
         probability: what they answer, shape (m, i, c); None where only `reached` is known.
         truth: class of each image, shape (i,); None likewise.
+        texts: as of `Asked`, of the other tasks, shape (t, m, f).
     """
 
     others: Float = field(repr=False)
     reached: Float = field(repr=False)
     probability: Float | None = field(repr=False, default=None)
     truth: Int | None = field(repr=False, default=None)
+    texts: Float | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,7 @@ class Method:
         sees: the most it looks at.
         choose: the choice for a task; gets `Afterwards` only if it sees other tasks or the truth.
         per_class: whether classes get models of their own.
+        need: what else must be known, that not every task or hub has; None if nothing is.
     """
 
     name: str
@@ -157,6 +165,7 @@ class Method:
     sees: Sight
     choose: Callable[[Asked, Afterwards | None], Choice] = field(repr=False)
     per_class: bool = False
+    need: Need | None = None
 
     def __call__(self, asked: Asked, afterwards: Afterwards) -> Choice:
         """Choose, with no more to look at than it may."""
