@@ -17,9 +17,10 @@ The truth is a ridge regression, its strength by generalised cross-validation: t
 IoU above 1/2, and for captions and questions of text how often the true one is among the nearest 5 (captions) and 10
 (answers) that the rows left out have, by vectors of all encoders. Rows are parted anew for each resample.
 
-    python benchmarks/emms.py --work DIR [--rows 600] [--resamples 20] > benchmarks/emms.md
+    python benchmarks/emms.py --work DIR [--rows 600] [--resamples 20]
 
-The first run shows every model every picture (twenty minutes); each DIR/KIND is what `mllctl rank --features` reads.
+The first run shows every model every picture (half an hour of one core); each DIR/KIND is what
+`mllctl rank --features` reads.
 """
 
 import argparse
