@@ -8,13 +8,34 @@ from typing import Annotated, Any, cast
 import numpy as np
 import typer
 
+from mllctl.backends.packaged_encoders import PACKAGED_ENCODERS
 from mllctl.errors import InvalidTask
 from mllctl.hub import Hub, cache_folder
 from mllctl.images import Skipped
-from mllctl.scoring import SCORES, FeatureTask, Ranking, check_scores, rank_models, read_task, read_truth
+from mllctl.scoring import (
+    OF_F_LABELS,
+    SCORES,
+    FeatureTask,
+    Ranking,
+    check_scores,
+    rank_models,
+    read_task,
+    read_truth,
+    with_f_labels,
+)
 from mllctl_cli import render
 from mllctl_cli.budget import ModelsOption
-from mllctl_cli.options import DeviceOption, HubOption, JsonOption, hub_path, index_encoder
+from mllctl_cli.options import (
+    DEFAULT_ENCODER,
+    DeviceOption,
+    HubOption,
+    JsonOption,
+    hub_path,
+    index_encoder,
+    open_encoder,
+)
+
+PACKAGED = (DEFAULT_ENCODER, *PACKAGED_ENCODERS)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +49,7 @@ def rank(
         typer.Option(
             "--features",
             metavar="DIR",
-            help="MODEL.npz or MODEL.parquet a model; f_labels.npz for emms.",
+            help="MODEL.npz or MODEL.parquet a model; f_labels.npz if you have F-labels.",
             show_default=False,
         ),
     ] = None,
@@ -39,6 +60,15 @@ def rank(
     scores: Annotated[
         str, typer.Option("--scores", metavar="NAMES", help=f"With commas between: {', '.join(SCORES)}.")
     ] = "logme",
+    encoders: Annotated[
+        str | None,
+        typer.Option(
+            "--encoders",
+            metavar="NAMES",
+            help=f"Sentence encoders of F-labels, with commas between, or all: {', '.join(PACKAGED)}.",
+            show_default=False,
+        ),
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -52,13 +82,15 @@ def rank(
 ) -> None:
     """Rank models for labelled images by their features.
 
-    --features holds what each model makes of the same images: arrays features (n, d), labels (n,) and, for leep and
-    nce, outputs (n, s). With --images the models of the hub are shown them, once: their embeddings are the features,
-    and for emms the class names, encoded, the labels. Nothing is trained. Models are in the order of the first score.
-    With the truth each score is told with its weighted Kendall tau: 1 if it orders models as they really are, 0 if it
-    says nothing. Images that cannot be read are reported and skipped (exit code 3).
+    --features holds what each model makes of the same images: arrays features (n, d), for leep and nce outputs (n, s),
+    and what is to be told: labels (n,), texts (n,) such as captions or answers, boxes (n, 4) with labels or texts, or
+    numbers, targets (n, t). With --images the models of the hub are shown them, once: their embeddings are the
+    features. emms and logme_f read F-labels, which --encoders make of labels, texts and boxes; logme_regression reads
+    targets or boxes, every other score labels. Nothing is trained. Models are in the order of the first score. With
+    the truth each score is told with its weighted Kendall tau: 1 if it orders models as they really are, 0 if it says
+    nothing. Images that cannot be read are reported and skipped (exit code 3).
 
-    Example: mllctl rank --images photos/ --scores logme,emms,sfda
+    Example: mllctl rank --images photos/ --scores logme,emms --encoders all
     """
     if (features is None) == (images is None):
         raise InvalidTask("give --features DIR, or --images DIR")
@@ -66,11 +98,15 @@ def rank(
         raise InvalidTask("--models and --hub are for --images; --features holds what it ranks")
     wanted = [name.strip() for name in scores.split(",") if name.strip()]
     check_scores(wanted)
+    if encoders is not None and not set(wanted) & set(OF_F_LABELS):
+        raise InvalidTask(f"--encoders are for {' and '.join(OF_F_LABELS)}; name one of them in --scores")
     skipped: tuple[Skipped, ...] = ()
     if features:
         task = read_task(features)
+        if encoders is not None:
+            task = with_f_labels(task, _encoders(encoders))
     else:
-        task, skipped = _shown(cast("Path", images), wanted, models, device, hub)
+        task, skipped = _shown(cast("Path", images), wanted, encoders, models, device, hub)
     names = tuple(model.name for model in task.models)
     reached = read_truth(truth, names) if truth else None
     with render.progress() as progress:
@@ -83,7 +119,7 @@ def rank(
 
 
 def _shown(
-    folder: Path, scores: Sequence[str], patterns: list[str] | None, device: str, hub: Path | None
+    folder: Path, scores: Sequence[str], encoders: str | None, patterns: list[str] | None, device: str, hub: Path | None
 ) -> tuple[FeatureTask, tuple[Skipped, ...]]:
     """Show the models of a hub the images."""
     from mllctl.reuse.features import image_features
@@ -97,12 +133,24 @@ def _shown(
             raise InvalidTask(
                 f"no model of the hub is named like {' or '.join(patterns)}; `mllctl model list` shows all"
             )
-        encoder = index_encoder(opened) if "emms" in scores else None
+        made = _encoders(encoders) if encoders is not None else []
+        if encoders is None and set(scores) & set(OF_F_LABELS):
+            made = [index_encoder(opened)]
         how = Showing(device, cache=cache_folder(), say=render.say, progress=progress)
-        found = image_features(opened, folder, names if patterns else None, encoder, how, passed.append)
+        found = image_features(opened, folder, names if patterns else None, made, how, passed.append)
     if passed:
         render.say(f"{len(passed)} files without an image's ending were passed over, such as {passed[0]}")
     return found
+
+
+def _encoders(names: str) -> list[Any]:
+    """Open the encoders that are named; what they encode is kept in the cache."""
+    from mllctl.backends.remembering import RememberingEncoder
+
+    wanted = PACKAGED if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise InvalidTask(f"name an encoder; there are {', '.join(PACKAGED)}")
+    return [RememberingEncoder(open_encoder(name), cache_folder()) for name in wanted]
 
 
 def _print(ranking: Ranking, json: bool) -> None:

@@ -33,6 +33,17 @@ def test_models_of_a_hub_are_ranked_and_shown_the_images_once(run, hubs, picture
     assert values[0] == values[1]
 
 
+def test_class_names_become_f_labels_of_the_encoder_that_is_named(run, hubs, pictures):
+    given = ("rank", "--images", pictures, "--hub", hubs.labelled, "--scores", "emms,logme_f", "--json")
+    own, named = run(*given), run(*given, "--encoders", "multilingual-e5-small")
+    assert named.code == 0, named.err
+    assert [score["score"] for score in named.json["models"][0]["scores"]] == ["emms", "logme_f"]
+    # Here every name opens the one fake, that of the index, too.
+    assert [model["scores"][0]["value"] for model in named.json["models"]] == [
+        model["scores"][0]["value"] for model in own.json["models"]
+    ]
+
+
 def test_some_models_are_ranked_and_unreadable_images_are_skipped(run, hubs, pictures):
     (pictures / "cat" / "0.png").write_bytes(b"no image")
     done = run("rank", "--images", pictures, "--hub", hubs.labelled, "--models", "*0")

@@ -20,12 +20,12 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mllctl.backends.packaged_encoders import PACKAGED_ENCODERS, open_packaged_encoder, run_by_length
 from mllctl.backends.protocol import Encoder, Float32
 from mllctl.errors import ModelNotLoadable
 from mllctl.files import write_whole
@@ -46,13 +46,16 @@ def sentence_encoder(name: str = DEFAULT, *, cache: Path, device: str = "cpu") -
     """Open a sentence encoder, exporting it to ONNX in `cache` if that was not done before.
 
     Args:
-        name: the packaged default, a sentence-transformers id, or a folder.
+        name: the packaged default, one of `packaged_encoders`, a sentence-transformers id, or a folder.
         cache: the user's cache folder; made if it is missing.
         device: where torch runs if it must; an exported encoder runs on the processor.
 
     Raises:
-        ModelNotLoadable: if there is no such model here or, when online, on the Hugging Face hub.
+        ModelNotLoadable: if there is no such model here or, when online, on the Hugging Face hub, or its package is
+            missing.
     """
+    if name in PACKAGED_ENCODERS:
+        return open_packaged_encoder(name)
     folder = _model_folder(name)
     target = _export_folder(folder, cache)
     if (target / "encoder.json").is_file():
@@ -64,7 +67,7 @@ def sentence_encoder(name: str = DEFAULT, *, cache: Path, device: str = "cpu") -
 
 def is_exported(name: str = DEFAULT, *, cache: Path) -> bool:
     """Return whether opening this encoder is quick; if not, the caller may say what takes long."""
-    return (_export_folder(_model_folder(name), cache) / "encoder.json").is_file()
+    return name in PACKAGED_ENCODERS or (_export_folder(_model_folder(name), cache) / "encoder.json").is_file()
 
 
 class TorchEncoder:
@@ -114,20 +117,9 @@ class OnnxEncoder:
         return self._fingerprint
 
     def encode(self, texts: Sequence[str], batch: int = 32) -> Float32:
-        """Return unit vectors, shape (n, d).
-
-        Only texts of equally many tokens share a batch: nothing is padded, so short captions cost
-        little and a vector does not depend on its neighbours.
-        """
+        """Return unit vectors, shape (n, d)."""
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = np.empty((len(tokens), self._session.get_outputs()[0].shape[1]), np.float32)
-        by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        for _, rows in groupby(by_length, key=lambda row: len(tokens[row])):
-            alike = list(rows)
-            for start in range(0, len(alike), batch):
-                chosen = alike[start : start + batch]
-                vectors[chosen] = self._run(np.array([tokens[row] for row in chosen], np.int64))
-        return vectors
+        return run_by_length(tokens, self._run, self._session.get_outputs()[0].shape[1], batch)
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -11,20 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from mllctl.backends.protocol import Encoder
-from mllctl.captions import PROMPT
 from mllctl.errors import InvalidTask, NotInHub, SourceUnreadable, StageMissing
 from mllctl.hub import Hub, StoredModel
 from mllctl.images import Skipped
 from mllctl.images.listing import FOLDER, list_images
 from mllctl.reuse.showing import Showing, show_images
-from mllctl.scoring import FeatureTask, ModelFeatures
+from mllctl.scoring import FeatureTask, ModelFeatures, with_f_labels
 
 
 def image_features(
     hub: Hub,
     folder: Path | str,
     names: Sequence[str] | None = None,
-    encoder: Encoder | None = None,
+    encoders: Sequence[Encoder] = (),
     showing: Showing | None = None,
     passed: Callable[[str], None] | None = None,
 ) -> tuple[FeatureTask, tuple[Skipped, ...]]:
@@ -34,7 +33,7 @@ def image_features(
         hub: open for reading; its models need no label.
         folder: DIR/CLASS/*.jpg; a class is what its folder is called.
         names: of the models; all when None.
-        encoder: of texts, for the F-labels of EMMS: `a photo of CLASS`; none without.
+        encoders: of texts, for F-labels: `a photo of CLASS`; none without.
         showing: how images are shown.
         passed: told of each file that has no image's ending.
 
@@ -69,7 +68,6 @@ def image_features(
         raise InvalidTask(
             f"{folder}: all images are of {classes[0]!r}; put those of each class into a folder of its own"
         )
-    f_labels = encoder.encode([PROMPT.replace("{}", str(name)) for name in classes])[:, :, None] if encoder else None
     task = FeatureTask(
         tuple(
             ModelFeatures(model.card.name, seen[kept].astype(np.float64), None)
@@ -77,10 +75,10 @@ def image_features(
         ),
         labels.reshape(-1).astype(np.int64),
         tuple(map(str, classes.tolist())),
-        None if f_labels is None else np.asarray(f_labels, dtype=np.float64),
-        () if encoder is None else (encoder.name,),
+        None,
+        (),
     )
-    return task, tuple(skipped)
+    return (with_f_labels(task, encoders) if encoders else task), tuple(skipped)
 
 
 def _models(hub: Hub, names: Sequence[str] | None) -> list[StoredModel]:

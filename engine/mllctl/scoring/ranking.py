@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
 
 from mllctl.errors import InvalidTask
 from mllctl.kernels import transferability as kernels
-from mllctl.kernels.arrays import Float
+from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.ranking import weighted_tau
 from mllctl.scoring.reading import FeatureTask, ModelFeatures
 
@@ -20,52 +21,86 @@ class _Given:
 
     task: FeatureTask
     model: ModelFeatures
-    summary: kernels.FeatureSummary
+
+    @property
+    def labels(self) -> Int:
+        assert self.task.labels is not None  # `_of_labels` asks no score of classes for a task without
+        return self.task.labels
+
+    @cached_property
+    def summary(self) -> kernels.FeatureSummary:
+        return kernels.FeatureSummary.of(self.model.features, self.labels)
 
 
 def _emms(given: _Given) -> float | None:
-    f_labels = given.task.f_labels
-    if f_labels is None or given.summary.images <= given.summary.width:
+    f_labels, features = given.task.f_labels, given.model.features
+    if f_labels is None or len(features) <= features.shape[1]:
         return None
-    if len(f_labels) == given.summary.classes:
+    if given.task.by_class:
         return kernels.emms_of(given.summary, f_labels).score
-    return kernels.emms(given.model.features, f_labels).score
+    return kernels.emms(features, f_labels).score
+
+
+def _logme_f(given: _Given) -> float | None:
+    f_labels = given.task.f_labels
+    if f_labels is None:
+        return None
+    by_image = f_labels[given.labels] if given.task.by_class else f_labels
+    return kernels.logme_regression(given.model.features, by_image.reshape(len(by_image), -1))
+
+
+def _logme_regression(given: _Given) -> float | None:
+    targets = given.task.boxes if given.task.targets is None else given.task.targets
+    return None if targets is None else kernels.logme_regression(given.model.features, targets)
 
 
 def _leep(given: _Given) -> float | None:
-    return None if given.model.outputs is None else kernels.leep(given.model.outputs, given.task.labels)
+    return None if given.model.outputs is None else kernels.leep(given.model.outputs, given.labels)
 
 
 def _nce(given: _Given) -> float | None:
     outputs = given.model.outputs
-    return None if outputs is None else kernels.nce(outputs.argmax(axis=1), given.task.labels)
+    return None if outputs is None else kernels.nce(outputs.argmax(axis=1), given.labels)
 
 
 def _parc(given: _Given) -> float | None:
-    return kernels.parc(given.model.features, given.task.labels) if len(given.task.labels) > 1 else None
+    return kernels.parc(given.model.features, given.labels) if len(given.labels) > 1 else None
+
+
+def _of_labels(score: Callable[[_Given], float | None]) -> Callable[[_Given], float | None]:
+    """A score of classes, which a task of texts, boxes or targets alone does not have."""
+    return lambda given: None if given.task.labels is None else score(given)
 
 
 # Name -> the score of a model, None where it lacks what the score needs.
 SCORES: Mapping[str, Callable[[_Given], float | None]] = MappingProxyType(
     {
-        "logme": lambda given: kernels.logme_of(given.summary),
+        "logme": _of_labels(lambda given: kernels.logme_of(given.summary)),
         "emms": _emms,
-        "h_score": lambda given: kernels.h_score_of(given.summary),
-        "regularized_h_score": lambda given: kernels.regularized_h_score_of(given.summary),
-        "transrate": lambda given: kernels.transrate_of(given.summary),
-        "gbc": lambda given: kernels.gbc(given.model.features, given.task.labels),
-        "sfda": lambda given: kernels.sfda(given.model.features, given.task.labels),
-        "parc": _parc,
-        "n_leep": lambda given: kernels.n_leep(given.model.features, given.task.labels, np.random.default_rng(0)),
-        "leep": _leep,
-        "nce": _nce,
+        "h_score": _of_labels(lambda given: kernels.h_score_of(given.summary)),
+        "regularized_h_score": _of_labels(lambda given: kernels.regularized_h_score_of(given.summary)),
+        "transrate": _of_labels(lambda given: kernels.transrate_of(given.summary)),
+        "gbc": _of_labels(lambda given: kernels.gbc(given.model.features, given.labels)),
+        "sfda": _of_labels(lambda given: kernels.sfda(given.model.features, given.labels)),
+        "parc": _of_labels(_parc),
+        "n_leep": _of_labels(
+            lambda given: kernels.n_leep(given.model.features, given.labels, np.random.default_rng(0))
+        ),
+        "leep": _of_labels(_leep),
+        "nce": _of_labels(_nce),
+        "logme_f": _logme_f,
+        "logme_regression": _logme_regression,
     }
 )
+OF_F_LABELS = ("emms", "logme_f")
+LABELS = "labels, a category an image; of texts and boxes emms and logme_f tell, of numbers logme_regression"
 NEEDS = {
-    "emms": "f_labels.npz and more images than features",
-    "leep": "outputs",
-    "nce": "outputs",
-    "parc": "two images",
+    "emms": "f_labels.npz or --encoders, and more images than features",
+    "logme_f": "f_labels.npz or --encoders",
+    "logme_regression": "targets (n, t), or boxes",
+    "leep": f"outputs and {LABELS}",
+    "nce": f"outputs and {LABELS}",
+    "parc": f"two images and {LABELS}",
 }
 
 
@@ -121,7 +156,9 @@ def rank_models(
     seconds, summing = np.zeros(values.shape), np.zeros(len(task.models))
     for m, model in enumerate(task.models):
         begin = time.perf_counter()
-        given = _Given(task, model, kernels.FeatureSummary.of(model.features, task.labels))
+        given = _Given(task, model)
+        if task.labels is not None:
+            _ = given.summary  # here, so that no score is blamed for its time
         summing[m] = time.perf_counter() - begin
         for s, name in enumerate(scores):
             begin = time.perf_counter()
@@ -129,10 +166,10 @@ def rank_models(
             seconds[m, s] = time.perf_counter() - begin
             values[m, s] = np.nan if found is None else found
             if progress:
-                progress(model.name, len(task.labels) * (s + 1) // len(scores), len(task.labels))
+                progress(model.name, task.images * (s + 1) // len(scores), task.images)
     for s, name in enumerate(scores):
         if np.isnan(values[:, s]).all():
-            raise InvalidTask(f"no model has what {name} needs: {NEEDS.get(name, 'finite features')}; leave it out")
+            raise InvalidTask(f"no model has what {name} needs: {NEEDS.get(name, LABELS)}; leave it out")
     columns = list(values.T)
     return Ranking(
         models=tuple(model.name for model in task.models),

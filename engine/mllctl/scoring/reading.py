@@ -1,7 +1,12 @@
 """From files to a labelled task: features of models on the same images, F-labels for EMMS, and the truth if known.
 
-    DIR/MODEL.npz        features (n, d), labels (n,), and if there are any outputs (n, s)
-    DIR/MODEL.parquet    columns feature and label, and if there are any output; a row an image
+    DIR/MODEL.npz        features (n, d), if there are any outputs (n, s), and what is to be told of the images:
+                         labels (n,)     categories, integers or texts
+                         texts (n,)      captions or answers
+                         boxes (n, 4)    left, top, right, bottom, with labels or texts that say of what; in [0, 1], or
+                                         in pixels beside sizes (n, 2), width and height
+                         targets (n, t)  numbers
+    DIR/MODEL.parquet    columns feature, output, label, text, box, size, target; a row an image
     DIR/f_labels.npz     an array a foundation model, all of one width: (c, e), classes in ascending order of their
                          labels, or (n, e), an image each
     truth.csv            model,value: what each model really reached
@@ -20,9 +25,21 @@ import numpy as np
 
 from mllctl.errors import SourceUnreadable
 from mllctl.kernels.arrays import AnyArray, Float, Int
+from mllctl.scoring.boxes import normalised_boxes
 
 F_LABELS = "f_labels.npz"
 ENDINGS = (".npz", ".parquet")
+TOLD = ("labels", "texts", "boxes", "targets")
+SHAPES = "features (n, d), and labels (n,), texts (n,), boxes (n, 4) or targets (n, t)"
+COLUMNS = {
+    "feature": "features",
+    "output": "outputs",
+    "label": "labels",
+    "text": "texts",
+    "box": "boxes",
+    "size": "sizes",
+    "target": "targets",
+}
 
 
 @dataclass(frozen=True)
@@ -42,21 +59,39 @@ class ModelFeatures:
 
 @dataclass(frozen=True)
 class FeatureTask:
-    """A labelled task.
+    """A labelled task: at least one of labels, texts, boxes and targets is there.
 
     Attributes:
-        models: by name.
-        labels: of the images, 0..c-1, shape (n,).
-        classes: what they are called, in ascending order.
+        models: by name, one at least.
+        labels: categories of the images, 0..c-1, shape (n,).
+        classes: what they are called, in ascending order; none without labels.
         f_labels: shape (c, e, k) or (n, e, k); None if there are none.
         foundation: names of the models they are from.
+        texts: captions or answers, n.
+        boxes: left, top, right, bottom, in [0, 1], shape (n, 4).
+        targets: numbers, shape (n, t).
     """
 
     models: tuple[ModelFeatures, ...]
-    labels: Int
+    labels: Int | None
     classes: tuple[str, ...]
     f_labels: Float | None
     foundation: tuple[str, ...]
+    texts: tuple[str, ...] | None = None
+    boxes: Float | None = None
+    targets: Float | None = None
+
+    @property
+    def images(self) -> int:
+        """n."""
+        return len(self.models[0].features)
+
+    @property
+    def by_class(self) -> bool:
+        """Whether F-labels are of classes; those of texts and boxes are not, be there as many classes as images."""
+        if self.f_labels is None or len(self.f_labels) != len(self.classes):
+            return False
+        return len(self.classes) < self.images or (self.texts is None and self.boxes is None)
 
 
 def read_task(folder: Path) -> FeatureTask:
@@ -70,21 +105,30 @@ def read_task(folder: Path) -> FeatureTask:
     files = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.name != F_LABELS)
     if not files:
         raise SourceUnreadable(folder, "no features; save one file MODEL.npz a model, with features and labels")
-    models, first = [], None
+    models, first = [], dict[str, AnyArray]()
     for path in files:
         arrays = _arrays(path)
-        labels = arrays["labels"]
-        if first is None:
-            first = labels
-        elif labels.shape != first.shape or (labels != first).any():
-            raise SourceUnreadable(path, f"its labels are not those of {files[0].name}; all models see the same images")
+        told = {name: arrays.get(name, np.zeros(0)) for name in TOLD}
+        first = first or told
+        if unlike := next((name for name in TOLD if not np.array_equal(told[name], first[name])), None):
+            raise SourceUnreadable(
+                path, f"its {unlike} are not those of {files[0].name}; all models see the same images"
+            )
         models.append(ModelFeatures(path.stem, arrays["features"], arrays.get("outputs")))
     if twice := next((one.name for one, other in pairwise(models) if one.name == other.name), None):
         raise SourceUnreadable(folder, f"{twice} is there as .npz and as .parquet; remove one")
-    names, place = np.unique(np.asarray(first), return_inverse=True)
-    place = place.reshape(-1).astype(np.int64)
-    f_labels, foundation = _f_labels(folder / F_LABELS, len(place), len(names))
-    return FeatureTask(tuple(models), place, tuple(map(str, names.tolist())), f_labels, foundation)
+    names, place = np.unique(first["labels"], return_inverse=True)
+    f_labels, foundation = _f_labels(folder / F_LABELS, len(models[0].features), len(names))
+    return FeatureTask(
+        tuple(models),
+        place.reshape(-1).astype(np.int64) if len(names) else None,
+        tuple(map(str, names.tolist())),
+        f_labels,
+        foundation,
+        tuple(first["texts"].tolist()) if len(first["texts"]) else None,
+        first["boxes"] if len(first["boxes"]) else None,
+        first["targets"] if len(first["targets"]) else None,
+    )
 
 
 def read_truth(path: Path, models: tuple[str, ...]) -> Float:
@@ -111,27 +155,47 @@ def read_truth(path: Path, models: tuple[str, ...]) -> Float:
 
 
 def _arrays(path: Path) -> dict[str, AnyArray]:
-    """Return `features` and `labels`, and `outputs` if there are any, checked against each other."""
+    """Return `features`, what is told of the images, and `outputs` if there are any, checked against each other."""
     arrays = _npz(path) if path.suffix == ".npz" else _parquet(path)
-    for name in ("features", "labels"):
-        if name not in arrays:
-            raise SourceUnreadable(path, f"no array {name}; save features (n, d) and labels (n,)")
-    labels = arrays["labels"]
-    if labels.ndim != 1 or labels.dtype.kind not in "iuU" or len(labels) == 0:
-        raise SourceUnreadable(
-            path, f"labels must be integers or texts, one an image, got {labels.dtype} {labels.shape}"
-        )
-    checked: dict[str, AnyArray] = {"labels": labels}
-    for name in ("features", "outputs"):
+    told = [name for name in TOLD if name in arrays]
+    if "features" not in arrays or not told:
+        raise SourceUnreadable(path, f"no array {'labels' if 'features' in arrays else 'features'}; save {SHAPES}")
+    rows = len(arrays[told[0]]) if arrays[told[0]].ndim else 0
+    checked: dict[str, AnyArray] = {}
+    for name, kinds in (("labels", "iuU"), ("texts", "U")):
         if name in arrays:
-            checked[name] = _matrix(path, name, arrays[name], len(labels))
+            checked[name] = _words(path, name, arrays[name], rows, kinds)
+    if "boxes" in arrays:
+        checked["boxes"] = _boxes(path, arrays, rows)
+    for name in ("targets", "features", "outputs"):
+        if name in arrays:
+            checked[name] = _matrix(path, name, arrays[name], rows)
     if (checked.get("outputs", np.zeros(1)) < 0).any():
         raise SourceUnreadable(path, "outputs must be probabilities, at least 0; logits are not")
     return checked
 
 
+def _words(path: Path, name: str, values: AnyArray, rows: int, kinds: str) -> AnyArray:
+    if values.ndim != 1 or values.dtype.kind not in kinds or not len(values) == rows > 0:
+        wanted = "integers or texts" if "i" in kinds else "texts"
+        raise SourceUnreadable(path, f"{name} must be {wanted}, one an image, got {values.dtype} {values.shape}")
+    return values
+
+
+def _boxes(path: Path, arrays: Mapping[str, AnyArray], rows: int) -> Float:
+    if not {"labels", "texts"} & set(arrays):
+        raise SourceUnreadable(path, "boxes say where, not of what; save labels (n,) or texts (n,) beside them")
+    try:
+        boxes = normalised_boxes(arrays["boxes"], arrays.get("sizes"))
+    except ValueError as error:
+        raise SourceUnreadable(path, str(error)) from error
+    if len(boxes) != rows:
+        raise SourceUnreadable(path, f"boxes must be one an image, {rows}, got {len(boxes)}")
+    return boxes
+
+
 def _matrix(path: Path, name: str, values: AnyArray, rows: int) -> Float:
-    if values.ndim != 2 or len(values) != rows or values.shape[1] == 0 or values.dtype.kind not in "fiu":
+    if values.ndim != 2 or len(values) != rows or values.size == 0 or values.dtype.kind not in "fiu":
         raise SourceUnreadable(
             path, f"{name} must be numbers of shape ({rows}, width), got {values.dtype} {values.shape}"
         )
@@ -157,16 +221,13 @@ def _parquet(path: Path) -> dict[str, AnyArray]:
 
     try:
         table = parquet.read_table(path)
-        found: Mapping[str, str] = {"feature": "features", "output": "outputs"}
         arrays: dict[str, AnyArray] = {
             ours: np.array(table.column(theirs).to_pylist())
-            for theirs, ours in found.items()
+            for theirs, ours in COLUMNS.items()
             if theirs in table.column_names
         }
-        if "label" in table.column_names:
-            arrays["labels"] = np.array(table.column("label").to_pylist())
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise SourceUnreadable(path, f"not Parquet with columns feature and label: {error}") from error
+        raise SourceUnreadable(path, f"not Parquet with columns such as feature and label: {error}") from error
     return arrays
 
 
@@ -176,7 +237,7 @@ def _f_labels(path: Path, images: int, classes: int) -> tuple[Float | None, tupl
     arrays = _npz(path)
     tables = []
     for name, values in arrays.items():
-        rows = images if values.ndim and len(values) == images else classes
+        rows = classes if classes and not (values.ndim and len(values) == images) else images
         tables.append(_matrix(path, name, values, rows))
     if len({table.shape for table in tables}) != 1:
         shapes = ", ".join(f"{name} {table.shape}" for name, table in zip(arrays, tables, strict=True))
