@@ -136,12 +136,15 @@ def test_lack_of_memory_is_told_from_other_errors():
 @pytest.mark.towers
 @pytest.mark.parametrize("name", ["generalist", "conse-top10"])
 def test_demo_models_compute_in_bfloat16(name):
-    from PIL import Image
-
     from mllctl import load_model
+    from mllctl.demo import demo_tasks
+    from mllctl.images import open_image
 
     model = load_model(f"demo:{name}")
-    pictures = [Image.effect_noise((96, 96), 60 + n) for n in range(3)]
+    pictures = [open_image(uri) for task in demo_tasks()[:6] for uri in task.uris[:4]]
     half = in_precision(model, "bfloat16", "cpu")
-    assert (half.encode_images(pictures) * model.encode_images(pictures)).sum(axis=1) == pytest.approx(1, abs=0.02)
-    assert (half.encode_texts(["a dog"]) * model.encode_texts(["a dog"])).sum() == pytest.approx(1, abs=0.02)
+    cosine = (half.encode_images(pictures) * model.encode_images(pictures)).sum(axis=1)
+    # conse-top10 cuts its list of classes off: a rounding may change the tenth, so one picture may move far.
+    assert np.median(cosine) == pytest.approx(1, abs=0.005)
+    assert cosine.min() > 0.9
+    assert (half.encode_texts(["a dog"]) * model.encode_texts(["a dog"])).sum() == pytest.approx(1, abs=0.005)
