@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -11,11 +11,13 @@ import mllctl
 from mllctl.bench import (
     FACTORS,
     GROWN,
+    MEAN,
     SUBHUB_METHODS,
     Comparison,
     Ground,
     Row,
     Suite,
+    by_number,
     check_method,
     choose_runs,
     compare,
@@ -42,7 +44,8 @@ from mllctl.bench import (
 from mllctl.errors import InvalidTask
 from mllctl.hub import cache_folder
 from mllctl.methods import METHODS
-from mllctl.published import append_results, read_results, stored_results, stored_sources
+from mllctl.published import FORMATS, Imported, append_results, read_results, stored_results, stored_sources
+from mllctl.published.records import Unit
 from mllctl_cli import render
 from mllctl_cli.options import HubOption, JsonOption, hub_path, index_encoder
 
@@ -72,7 +75,9 @@ DataOption = Annotated[
 ]
 SeedOption = Annotated[
     list[int] | None,
-    typer.Option("--seed", metavar="N", min=0, help="Of methods that draw; may be repeated.", show_default=False),
+    typer.Option(
+        "--seed", metavar="N", min=0, max=2**32 - 1, help="Of methods that draw; may be repeated.", show_default=False
+    ),
 ]
 MethodOption = Annotated[
     list[str] | None,
@@ -83,6 +88,18 @@ MethodOption = Annotated[
         help="A method to ask; may be repeated.",
         show_default=False,
     ),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="Of published results: whose.", show_default=False),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option("--metric", metavar="NAME", help="Of published results: which metric.", show_default=False),
+]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option("--protocol", metavar="NAME", help="Of published results: how measured.", show_default=False),
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Begin anew, even where an interrupted run could go on.")]
 
@@ -101,6 +118,9 @@ def run(
     suite: SuiteArgument,
     method: MethodOption = None,
     seed: SeedOption = None,
+    source: SourceOption = None,
+    metric: MetricOption = None,
+    protocol: ProtocolOption = None,
     data: DataOption = None,
     results: ResultsOption = DEFAULT_RESULTS,
     fresh: FreshOption = False,
@@ -120,15 +140,18 @@ def run(
     """
     declared = read_suite(suite)
     seeds = tuple(dict.fromkeys(seed or declared.seeds))
-    options = [*_repeated("--method", method), *_repeated("--seed", seed), *_given("--data", data)]
+    published = _published(declared, source, metric, protocol)
+    options = [*_repeated("--method", method), *_repeated("--seed", seed), *_words(published)]
     wanted = method or declared.methods or tuple(METHODS)
     texts = any(METHODS[name].need == "texts" for name in wanted)
-    with _ground(declared, results, data, seeds, hub, texts) as ground:
+    with _ground(declared, results, data, seeds, hub, published, texts) as ground:
         methods, left = methods_for(declared, ground, method or ())
         for line in left:
             render.say(f"left out {line}")
         names = [one.name for one in methods]
-        plan = plan_run(declared, ground, "run", names, seeds, [*options, *_given("--hub", hub)])
+        if declared.against not in names:
+            render.say(f"{declared.against} is not asked: nothing is compared with it")
+        plan = plan_run(declared, ground, "run", names, seeds, options, _where(data, hub, results))
         with render.progress("tasks") as progress:
             number = run_suite(results, declared, ground, methods, seeds, plan, fresh, progress)
     _tell(declared, results, number, tasks, json)
@@ -165,9 +188,9 @@ def ablate(
     declared = read_suite(suite)
     seeds = tuple(dict.fromkeys(seed or declared.seeds))
     options = [word for name, text in texts.items() for word in (f"--{name}", text)]
-    options += [*_repeated("--seed", seed), *_given("--data", data), *_given("--hub", hub)]
-    with _ground(declared, results, data, seeds, hub) as ground:
-        plan = plan_run(declared, ground, "ablate", (), seeds, options)
+    options += _repeated("--seed", seed)
+    with _ground(declared, results, data, seeds, hub, {}) as ground:
+        plan = plan_run(declared, ground, "ablate", (), seeds, options, _where(data, hub, results))
         with render.progress("tasks") as progress:
             number = run_ablation(results, ground, values, seeds, plan, fresh, progress)
     _tell_variants(results, number, json)
@@ -177,6 +200,9 @@ def grow(
     suite: SuiteArgument,
     orders: Annotated[int, typer.Option("--orders", metavar="N", min=1, help="Random orders of models.")] = 30,
     method: MethodOption = None,
+    source: SourceOption = None,
+    metric: MetricOption = None,
+    protocol: ProtocolOption = None,
     data: DataOption = None,
     results: ResultsOption = DEFAULT_RESULTS,
     fresh: FreshOption = False,
@@ -188,10 +214,12 @@ def grow(
     Example: mllctl bench grow demo --orders 30
     """
     declared = read_suite(suite)
-    options = ["--orders", str(orders), *_repeated("--method", method), *_given("--data", data), *_given("--hub", hub)]
-    with _ground(declared, results, data, declared.seeds, hub) as ground:
+    published = _published(declared, source, metric, protocol)
+    options = ["--orders", str(orders), *_repeated("--method", method), *_words(published)]
+    with _ground(declared, results, data, declared.seeds, hub, published) as ground:
         methods = methods_of_fewer(ground, method or (), GROWN)
-        plan = plan_run(declared, ground, "grow", [one.name for one in methods], (0,), options)
+        names = [one.name for one in methods]
+        plan = plan_run(declared, ground, "grow", names, (0,), options, _where(data, hub, results))
         with render.progress("tasks") as progress:
             number = run_growth(results, ground, methods, orders, plan, fresh, progress)
     _tell_variants(results, number, json)
@@ -208,6 +236,9 @@ def subhubs(
     ] = None,
     budget: Annotated[bool, typer.Option("--budget", help="Models above a drawn size cannot be chosen.")] = False,
     method: MethodOption = None,
+    source: SourceOption = None,
+    metric: MetricOption = None,
+    protocol: ProtocolOption = None,
     data: DataOption = None,
     results: ResultsOption = DEFAULT_RESULTS,
     fresh: FreshOption = False,
@@ -224,10 +255,12 @@ def subhubs(
     declared = read_suite(suite)
     sized = _given("--size", size)
     options = ["--count", str(count), *sized, *(["--budget"] if budget else []), *_repeated("--method", method)]
-    options += [*_given("--data", data), *_given("--hub", hub)]
-    with _ground(declared, results, data, declared.seeds, hub) as ground:
+    published = _published(declared, source, metric, protocol)
+    options += _words(published)
+    with _ground(declared, results, data, declared.seeds, hub, published) as ground:
         methods = methods_of_fewer(ground, method or (), SUBHUB_METHODS)
-        plan = plan_run(declared, ground, "subhubs", [one.name for one in methods], (0,), options)
+        names = [one.name for one in methods]
+        plan = plan_run(declared, ground, "subhubs", names, (0,), options, _where(data, hub, results))
         wanted = size or max(2, min(SUBHUB_SIZE, len(ground.models) // 2))
         with render.progress("tasks") as progress:
             number = run_subhubs(results, ground, methods, count, wanted, budget, plan, fresh, progress)
@@ -238,9 +271,9 @@ def report(
     runs: Annotated[
         list[int] | None, typer.Argument(metavar="RUN...", help="Numbers of runs; the last of each kind.", min=0)
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder; files of an earlier report go.")] = Path(
-        "bench-report"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder; files of the same names are replaced.")
+    ] = Path("bench-report"),
     results: ResultsOption = DEFAULT_RESULTS,
     json: JsonOption = False,
 ) -> None:
@@ -266,9 +299,21 @@ def import_(
     source: Annotated[
         str | None, typer.Option("--source", metavar="NAME", help="Whose results they are.", show_default=False)
     ] = None,
-    percent: Annotated[
-        bool, typer.Option("--percent", help="Numbers are percent, where the file does not say.")
-    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help=f"Of {', '.join(FORMATS)}; told by the columns.", show_default=False
+        ),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", metavar="NAME", help="How measured, where the file does not say.")
+    ] = "",
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            "--unit", metavar="NAME", help="fraction or percent, where the file does not say.", show_default=False
+        ),
+    ] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     json: JsonOption = False,
 ) -> None:
@@ -276,13 +321,19 @@ def import_(
 
     Those are open_clip's, CLIP_benchmark's and LOVM's tables, or files with a row a result. Model, data set, metric,
     value, unit, protocol and source are kept of each; what was converted, renamed or left out is said. Two sources are
-    never pooled. To import a file again adds nothing.
+    never pooled; one that no file and no option names has the name of the file. All files are read before the first is
+    added, and to import one again adds nothing.
 
     Example: mllctl bench import openclip_results.csv
     """
+    for name, value, known in (("--format", format, FORMATS), ("--unit", unit, ("fraction", "percent"))):
+        if value is not None and value not in known:
+            raise InvalidTask(f"no {name} {value}; there are {', '.join(known)}")
+    read = [read_results(file, format, source, protocol, cast("Unit | None", unit)) for file in files]
     told = []
-    for file in files:
-        imported = read_results(file, source=source, unit="percent" if percent else None)
+    for file, imported in zip(files, read, strict=True):
+        for name, path in _others_of_source(results, imported):
+            render.say(f"{file}: source {name!r} has results of {path}, too; if they are not the same's, give --source")
         added = append_results(results, imported)
         for note in imported.notes:
             render.say(f"{file}: {note}")
@@ -291,6 +342,15 @@ def import_(
         render.print_json(told)
         return
     render.print_table(tuple(told[0]), [tuple(row.values()) for row in told], ("results", "added"))
+
+
+def _others_of_source(results: Path, imported: Imported) -> list[tuple[str, str]]:
+    """Return the sources of an import that other files were imported under, with the first of these."""
+    if not results.exists():
+        return []
+    sources = {result.source for result in imported.results}
+    others = [(one.source, sorted({*one.paths} - {imported.path})) for one in stored_sources(results)]
+    return [(source, paths[0]) for source, paths in others if source in sources and paths]
 
 
 def list_(results: ResultsOption = DEFAULT_RESULTS, json: JsonOption = False) -> None:
@@ -339,11 +399,20 @@ def _stored(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 @contextmanager
 def _ground(
-    suite: Suite, results: Path, data: Path | None, seeds: Sequence[int], hub: Path | None, texts: bool = False
+    suite: Suite,
+    results: Path,
+    data: Path | None,
+    seeds: Sequence[int],
+    hub: Path | None,
+    published: dict[str, str],
+    texts: bool = False,
 ) -> Iterator[Ground]:
     """Make out what is true of a suite; a hub is open as long as it is asked."""
     if suite.kind == "published":
-        ground = published_ground(suite, stored_results(results))
+        ground = published_ground(suite, stored_results(results), **published)
+        if len(ground.metrics) > 1:
+            told = ", ".join(f"{name} ({number})" for name, number in ground.metrics.items())
+            render.say(f"top-1 stands for the metric of each data set: {told}; --metric keeps to one")
         for line in ground.missing:
             render.say(f"missing {line}")
         yield ground
@@ -360,12 +429,32 @@ def _ground(
         yield ground
 
 
+def _published(suite: Suite, source: str | None, metric: str | None, protocol: str | None) -> dict[str, str]:
+    """Return what was said of which published results are meant."""
+    given = {"source": source, "metric": metric, "protocol": protocol}
+    told = {name: value for name, value in given.items() if value is not None}
+    if told and suite.kind != "published":
+        raise InvalidTask(f"--{next(iter(told))} is for suites of published results; {suite.name} is of a hub")
+    return told
+
+
+def _words(options: dict[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _where(data: Path | None, hub: Path | None, results: Path) -> list[str]:
+    """Return the options that say where things are, as they are typed."""
+    elsewhere = None if results == DEFAULT_RESULTS else results
+    return [*_given("--data", data), *_given("--hub", hub), *_given("--results", elsewhere)]
+
+
 def _tell(suite: Suite, results: Path, number: int, tasks: bool, json: bool) -> None:
     rows = task_rows(stored_outcomes(results, number))
     means = mean_rows(rows)
     if json:
         compared = compare(rows, suite.against)
-        render.print_json([_row_json(row) for row in (*rows, *means, *map(_as_row, compared))])
+        apart = [row for one in compared for row in _as_rows(one)]
+        render.print_json([_row_json(row) for row in (*rows, *means, *apart)])
     else:
         if tasks:
             _print_tasks(rows, means)
@@ -381,7 +470,7 @@ def _tell_variants(results: Path, number: int, json: bool) -> None:
     else:
         top1 = {(row.variant, row.method): row for row in means if row.metric == "top-1"}
         variants, methods = (list(dict.fromkeys(names)) for names in zip(*top1, strict=True))
-        variants.sort(key=_by_number)
+        variants.sort(key=by_number)
         shown = [
             (variant, *(_percent(row.value) if (row := top1.get((variant, name))) else "" for name in methods))
             for variant in variants
@@ -391,20 +480,15 @@ def _tell_variants(results: Path, number: int, json: bool) -> None:
     _say_where(results, number)
 
 
-def _by_number(variant: str) -> tuple[str, float, str]:
-    name, _, value = variant.partition("=")
-    try:
-        return name, float(value), ""
-    except ValueError:
-        return name, 0.0, value
-
-
 def _say_where(results: Path, number: int) -> None:
     render.say(f"run {number} is in {results}; `mllctl bench report --results {results}` makes pages of it")
 
 
-def _as_row(one: Comparison) -> Row:
-    return Row("mean", "", one.method, f"{one.metric} - {one.against}", one.mean, one.low, one.high)
+def _as_rows(one: Comparison) -> list[Row]:
+    """Return how far a method is ahead, and p of that."""
+    name = f"{one.metric} - {one.against}"
+    ahead = Row(MEAN, "", one.method, name, one.mean, one.low, one.high)
+    return [ahead, Row(MEAN, "", one.method, f"p of {name}", one.p, None, None)]
 
 
 def _row_json(row: Row) -> dict[str, Any]:
@@ -434,6 +518,7 @@ def _print_tasks(rows: Sequence[Row], means: Sequence[Row]) -> None:
 def _print_means(suite: Suite, rows: Sequence[Row], means: Sequence[Row]) -> None:
     of = {(row.method, row.metric): row for row in means}
     against = {one.method: one for one in compare(rows, suite.against)}
+    tasks = len({row.task for row in rows})
     shown = []
     for method in order_of(means):
         top1 = of.get((method, "top-1"))
@@ -441,19 +526,22 @@ def _print_means(suite: Suite, rows: Sequence[Row], means: Sequence[Row]) -> Non
         shown.append(
             (
                 method,
-                _percent(top1.value if top1 else None),
-                f"{100 * top1.low:.0f} to {100 * top1.high:.0f}" if top1 and top1.low and top1.high else "",
+                _percent(top1.value if top1 else None) + (f" of {top1.tasks}" if top1 and top1.tasks < tasks else ""),
+                _interval(top1),
                 f"{100 * apart.mean:+.1f}" if apart else "",
                 f"{apart.p:.3f}" if apart else "",
                 *(_value(of.get((method, metric))) for metric in ("regret", "R5", "weighted tau", "models")),
             )
         )
-    tasks = len({row.task for row in rows})
     # Nine columns are to fit a terminal of 80.
     render.print_line(f"Means over {tasks} tasks; ahead of {suite.against}, and p of a sign-flip test.")
     render.print_line()
     columns = ("method", "top-1 %", "90 %", "ahead", "p", "regret", "R5", "w. tau", "models")
     render.print_table(columns, shown, columns[1:])
+
+
+def _interval(row: Row | None) -> str:
+    return "" if row is None or row.low is None or row.high is None else f"{100 * row.low:.0f} to {100 * row.high:.0f}"
 
 
 def _value(row: Row | None) -> str:

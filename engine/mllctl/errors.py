@@ -132,7 +132,8 @@ class ResultsMixed(MllctlError):
 
     def __init__(self, kind: str, found: Sequence[str], of: str = "") -> None:
         names = ", ".join(map(repr, found))
-        super().__init__(f"results{of} are of {len(found)} {kind}s: {names}; name one with {kind}={found[0]!r}")
+        told = f"--{kind} {found[0]!r}, in Python {kind}={found[0]!r}"
+        super().__init__(f"results{of} are of {len(found)} {kind}s: {names}; name one, such as {told}")
         self.kind = kind
         self.found = tuple(found)
 

@@ -236,7 +236,7 @@ def answer_tasks(
     Raises:
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
     """
-    content = _contents(tasks)
+    content = contents(tasks)
     paths = [_answers_file(model, tasks, content, cache) for model in models]
     waiting = [(model, path) for model, path in zip(models, paths, strict=True) if not path.is_file()]
     for few in _together(waiting):
@@ -263,7 +263,7 @@ def task_features(
     Raises:
         ModelNotLoadable: if a model's weights are missing or not those that were labelled.
     """
-    content = _contents(tasks)
+    content = contents(tasks)
     row = {uri: n for n, uri in enumerate(content)}
     rows = [[row[task.uris[i]] for i in few.tolist()] for task, few in zip(tasks, images, strict=True)]
     features = []
@@ -337,7 +337,7 @@ def universal_top1(hub: Hub, models: Sequence[StoredModel], domain: str) -> Floa
     return np.where(images > 0, hits / np.maximum(images, 1), np.nan)
 
 
-def _contents(tasks: Sequence[Task]) -> dict[str, str]:
+def contents(tasks: Sequence[Task]) -> dict[str, str]:
     """Return the digest of each image of any of the tasks."""
     uris = sorted({uri for task in tasks for uri in task.uris})
     return {uri: hashlib.sha256(read_bytes(uri)).hexdigest() for uri in uris}

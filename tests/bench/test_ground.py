@@ -1,5 +1,6 @@
 """What is true of published results, by hand, and how images are dealt."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mllctl.bench import methods_for, plan_run, published_ground, read_suite, run_suite, stored_outcomes, task_rows
+from mllctl.bench import (
+    compare,
+    mean_rows,
+    methods_for,
+    order_of,
+    plan_run,
+    published_ground,
+    read_suite,
+    run_suite,
+    stored_outcomes,
+    stored_runs,
+    task_rows,
+    write_report,
+)
 from mllctl.bench.ground import FEW, folds
 from mllctl.bench.measuring import measure
 from mllctl.errors import InvalidTask, NotPublished, ResultsMixed
@@ -95,6 +109,64 @@ def test_the_papers_numbers_stand_beside_the_tasks_it_has(tmp_path):
     assert printed["paper: MLL, k = 1", "STL-10"] == 0.9878
     assert printed["paper: INB, k = 3", "MNIST"] == 0.7847
     assert ("paper: INB, k = 1", "EuroSAT") not in printed
+
+
+def test_one_of_several_sources_metrics_and_protocols_is_named():
+    suite = read_suite("published")
+    other = [dataclasses.replace(r, metric="acc5", value=min(1.0, r.value + 0.1)) for r in results()]
+    tuned = [dataclasses.replace(r, protocol="tuned", value=r.value / 2) for r in results()]
+    with pytest.raises(ResultsMixed, match="2 metrics: 'acc1', 'acc5'; name one, such as --metric 'acc1'"):
+        published_ground(suite, [*results(), *other])
+    with pytest.raises(ResultsMixed, match="2 protocols"):
+        published_ground(suite, [*results(), *tuned])
+    plain = published_ground(suite, results())
+    assert published_ground(suite, [*results(), *other], metric="acc1").digest == plain.digest
+    assert published_ground(suite, [*results(), *tuned], protocol="").digest == plain.digest
+    assert published_ground(suite, [*results("S"), *results("T")], source="S").digest == plain.digest
+    halves = published_ground(suite, [*results(), *tuned], protocol="tuned")
+    assert outcomes(halves, "inb")["EuroSAT", "inb", "top-1"] == 0.3
+    with pytest.raises(NotPublished, match="no metric 'acc9'"):
+        published_ground(suite, results(), metric="acc9")
+
+
+def test_metrics_are_kept_by_task_and_said(tmp_path):
+    mixed = [dataclasses.replace(r, metric="jaccard") if r.dataset == "EuroSAT" else r for r in results()]
+    suite = read_suite("published")
+    ground = published_ground(suite, mixed)
+    assert ground.digest != published_ground(suite, results()).digest
+    assert ground.metrics == {"jaccard": 1, "acc1": 1}
+    path = tmp_path / "bench.duckdb"
+    run_suite(path, suite, ground, [METHODS["inb"]], (0,), plan_run(suite, ground, "run", ["inb"], (0,)))
+    [stored] = stored_runs(path)
+    assert stored.plan.settings["metrics"] == {"EuroSAT": "jaccard", "MNIST": "acc1"}
+    methods, tasks, *_ = write_report(path, tmp_path / "report", [stored])
+    assert "What is called top-1 is, by number of tasks, jaccard (1), acc1 (1): means mix them." in methods.text
+    assert [row[0] for row in tasks.table.rows] == ["EuroSAT (jaccard)", "MNIST", "mean", "mean of the 1 all have"]
+
+
+def test_what_the_paper_prints_is_neither_ranked_nor_compared(tmp_path):
+    both = [*results(), *(Result(m, "STL-10", "acc1", v, "fraction", "", "S") for m, v in ((ONE, 0.8), (OTHER, 0.95)))]
+    suite = read_suite("published")
+    ground = published_ground(suite, both)
+    path = tmp_path / "bench.duckdb"
+    names = ["inb", "oracle", "size"]
+    methods = [METHODS[name] for name in names]
+    run_suite(path, suite, ground, methods, (0,), plan_run(suite, ground, "run", names, (0,)))
+    rows = task_rows(stored_outcomes(path, 0))
+    order = order_of(mean_rows(rows))
+    assert [one.startswith("paper: ") for one in order] == [False] * 3 + [True] * 6
+    assert {one.method for one in compare(rows, "inb")} == {"oracle", "size"}
+    shown, tasks, *_ = write_report(path, tmp_path / "report", stored_runs(path))
+    of = {row[0]: row for row in shown.table.rows}
+    assert of["paper: MLL, k = 1"][1].endswith(" of 2 tasks")
+    assert of["paper: MLL, k = 1"][2:5] == ("", "", "")
+    *_, mean, common = tasks.table.rows
+    assert (mean[0], common[0]) == ("mean", "mean of the 2 all have")
+    column = tasks.table.columns.index("paper: MLL, k = 1")
+    printed = [float(row[column]) for row in tasks.table.rows if row[0] in ("MNIST", "STL-10")]
+    assert mean[column] == f"{sum(printed) / 2:.1f} (of 2)"
+    assert common[column] == f"{sum(printed) / 2:.1f}"
+    assert column not in {n for best in tasks.table.best for n in best}
 
 
 def test_what_cannot_be_used_is_refused():

@@ -1,7 +1,9 @@
 """Runs end to end, on images whose answers are known by hand: same numbers, whatever happened in between."""
 
 import dataclasses
+import shutil
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -25,6 +27,7 @@ from mllctl.bench import (
     task_rows,
 )
 from mllctl.bench.ablating import FACTORS, variant_methods
+from mllctl.bench.ground import folds
 from mllctl.bench.measuring import measure
 from mllctl.errors import InvalidTask, StageMissing
 from mllctl.evaluate import evaluate_hub
@@ -174,6 +177,20 @@ def test_few_images_are_never_those_that_are_measured_on(ground):
     assert {o.metric: o.value for o in cell.outcomes}["top-1"] == pytest.approx(2 / 3)
 
 
+def test_what_is_seen_is_not_measured_on(ground):
+    """One model knows exactly the first half, another the second: who sees a half chooses what fails on the other."""
+    task = ground.tasks[0]
+    truth = task.answered.truth
+    (few, rest), _ = folds(truth, 0)
+    said = np.tile((truth + 1) % 3, (len(task.models), 1))
+    said[0, few] = truth[few]
+    said[1, rest] = truth[rest]
+    answered = dataclasses.replace(task.answered, probability=np.eye(3)[said])
+    reached = (said == truth).mean(axis=1)
+    cell = measure(dataclasses.replace(task, answered=answered, reached=reached), METHODS["few-hits"], 0)
+    assert {o.metric: o.value for o in cell.outcomes}["top-1"] == 0
+
+
 def test_texts_of_a_task_are_not_among_those_of_the_others(ground):
     one, other = ground.tasks
     assert (one.other_texts == other.texts[None]).all()
@@ -216,13 +233,24 @@ def is_top1(row, method):
 
 def test_values_are_read_as_people_write_them():
     assert read_values(FACTORS["alpha"], "0.5..0.9") == (0.5, 0.6, 0.7, 0.8, 0.9)
+    assert read_values(FACTORS["alpha"], "0.5..0.96") == (0.5, 0.6, 0.7, 0.8, 0.9)
+    assert read_values(FACTORS["alpha"], "0.5..0.55") == (0.5,)
     assert read_values(FACTORS["k"], "1..3, 6") == (1, 2, 3, 6)
     assert read_values(FACTORS["estimator"], "shrunk,paper") == ("shrunk", "paper")
 
 
 @pytest.mark.parametrize(
     ("factor", "text"),
-    [("alpha", "1.5"), ("alpha", "0.9..0.5"), ("k", "0"), ("k", "x"), ("k", "1..100"), ("nodes", ""), ("k", "1..e")],
+    [
+        ("alpha", "1.5"),
+        ("alpha", "0.9..0.5"),
+        ("k", "0"),
+        ("k", "x"),
+        ("k", "1..100"),
+        ("nodes", ""),
+        ("k", "1..e"),
+        ("k", "1..2.6"),
+    ],
 )
 def test_what_is_no_value_is_refused(factor, text):
     with pytest.raises(InvalidTask, match=f"--{factor}"):
@@ -291,6 +319,52 @@ def test_the_oracle_of_a_sub_hub_is_its_best_model(world, ground, tmp_path):
     assert all(value >= 0 for (_, _, method), value in found.items() if method == "inb")
     with pytest.raises(InvalidTask, match="--size must be 2 to 4"):
         run_subhubs(path, ground, methods, 20, 5, False, plan)
+
+
+def test_a_budget_is_drawn_once_for_a_sub_hub(world, ground, tmp_path):
+    path = tmp_path / "bench.duckdb"
+    sizes = np.array([10.0, 20.0, 30.0, 40.0])
+    tasks = tuple(dataclasses.replace(task, parameters=sizes) for task in ground.tasks)
+    sized = dataclasses.replace(ground, tasks=tasks)
+    methods = methods_of_fewer(sized, ("size",), ())
+    plan = plan_run(read_suite(str(world.suite)), sized, "subhubs", (), (0,), ())
+    run_subhubs(path, sized, methods, 40, 3, True, plan)
+    with duckdb.connect(str(path), read_only=True) as db:
+        rows = db.execute("SELECT seed, list(DISTINCT chosen) FROM bench_cell GROUP BY seed").fetchall()
+    assert len(rows) == 40
+    assert all(len(chosen) == 1 for _, chosen in rows)
+    # The largest model of four is in three sub-hubs of four; below the budget it is chosen in a third of those.
+    assert 2 <= sum(chosen == [["nothing"]] for _, chosen in rows) <= 20
+
+
+def test_other_images_under_the_same_names_are_another_run(world, ground, tmp_path):
+    suite = read_suite(str(world.suite))
+    home = tmp_path / "copy"
+    for folder in ("photo", "drawing"):
+        shutil.copytree(world.root / folder, home / folder)
+    digests = []
+    for _ in range(2):
+        tasks, _ = present_tasks(suite, home)
+        with Hub.open(world.hub) as hub:
+            made = hub_ground(suite, hub, tasks, world.encoder, tmp_path / "c", SEEDS, (), True, world.models.get)
+        digests.append(made.digest)
+        first, other = (next((home / "photo" / word).iterdir()) for word in ("dog", "cat"))
+        shutil.copyfile(first, other)
+    assert digests[0] != digests[1]
+
+
+def test_sample_sets_that_a_hub_has_not_are_said(world, tmp_path):
+    text = world.suite.read_text(encoding="utf-8").replace('universal = "photo"', 'universal = "ImageNet"')
+    path = world.root / "samples.toml"
+    path.write_text(text + '[[sample_set]]\nname = "photo"\n[[sample_set]]\nname = "sketch"\n', encoding="utf-8")
+    suite = read_suite(str(path))
+    tasks, missing = present_tasks(suite)
+    with Hub.open(world.hub) as hub:
+        made = hub_ground(suite, hub, tasks, world.encoder, tmp_path, SEEDS, missing, False, world.models.get)
+    assert made.missing[1:] == (
+        "sample set sketch: no domain of this hub",
+        "universal ImageNet: no domain of this hub; all of them stand for it (inb)",
+    )
 
 
 def test_methods_that_hang_on_the_other_models_are_not_asked_of_fewer(ground):

@@ -83,8 +83,9 @@ def test_published_results_and_runs_share_a_file(path):
         stored_runs(path)
     result = Result("a/b", "MNIST", "acc1", 0.5, "fraction", "", "S")
     append_results(path, Imported("file.csv", "long", (result,), ()))
+    assert stored_runs(path) == []
     with pytest.raises(SourceUnreadable, match="no benchmark is in it yet"):
-        stored_runs(path)
+        stored_outcomes(path, 0)
     run = begin_run(path, PLAN)
     assert stored_results(path) == [result]
     assert stored_outcomes(path, run) == []

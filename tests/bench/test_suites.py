@@ -50,6 +50,7 @@ def test_a_suite_of_ones_own(tmp_path):
     text = 'kind = "hub"\nseeds = [1, 2]\n[[task]]\nname = "pets"\nfolder = "photos"\nclasses = "names.txt"\nsize = 5\n'
     suite = read_suite(written(tmp_path / "mine.toml", text))
     assert (suite.name, suite.seeds, suite.against) == ("mine", (1, 2), "inb")
+    assert suite.asked == str(tmp_path / "mine.toml")
     [task], [missing] = present_tasks(suite)
     assert task.classes == ("cat", "dog")
     assert sorted(zip(task.uris, task.truth.tolist(), strict=True))[0][1] == 0
@@ -65,7 +66,18 @@ def test_a_suite_of_ones_own(tmp_path):
         ('kind = "published"', "needs universal"),
         ('kind = "hub"\ntaks = "x"', "a suite has no key 'taks'; there are task"),
         ('kind = "hub"\nseeds = 3', "seeds must be list, got 3"),
-        ('kind = "hub"\nseeds = [-1]', "seeds must be whole numbers of at least 0"),
+        ('kind = "hub"\ntasks = "x"\nimages = "y"\nseeds = [-1]', "seeds must be whole numbers of at least 0"),
+        ('kind = "hub"\nseeds = [1.5]', "seeds must be a list of int"),
+        ('kind = "hub"\ntask = [1]', "task must be a list of dict"),
+        ('kind = "hub"\nsample_set = [1]', "sample_set must be a list of dict"),
+        ('kind = "hub"\n[[sample_set]]\ndomain = "x"', "a sample set needs name"),
+        ('kind = "hub"\nmethods = [["a"]]', "methods must be a list of str"),
+        ('kind = "hub"\nleave_out = ["a"]', "a suite of kind hub has no leave_out"),
+        ('kind = "published"\nuniversal = "x"\nleave_out = [1]', "leave_out must be a list of str"),
+        ('kind = "published"\nuniversal = "x"\n[[task]]\nname = "x"', "a suite of kind published has no task"),
+        ('kind = "published"\nuniversal = "x"\nmodels = "papr"', "models must be all or paper, got 'papr'"),
+        ('kind = "hub"\ntasks = "x"\nimages = "y"\n[[task]]\nname = "x"', "not both"),
+        ('kind = "hub"\n[[task]]\nname = "x"\nfolder = "x"\nclasses = [1, 2]', "classes must be a list of str"),
         ('kind = "hub"\n[[task]]\nname = "x"', "a task needs folder"),
         ('kind = "hub"\n[[task]]\nname = "x"\nfolder = "x"\nclasses = "none.txt"', "no file of class names"),
         (
@@ -84,6 +96,12 @@ def test_unknown_suites_and_methods_are_refused_with_what_there_is(tmp_path):
         read_suite("demos")
     with pytest.raises(InvalidTask, match="no method 'mll-k4'; there are mll-k"):
         read_suite(written(tmp_path / "bad.toml", 'kind = "published"\nuniversal = "x"\nmethods = ["mll-k4"]'))
+
+
+def test_a_suite_of_ones_own_has_not_the_name_of_a_shipped_one(tmp_path):
+    path = tmp_path / "demo.toml"
+    with pytest.raises(SourceUnreadable, match="demo is a suite that is shipped; give the file another name"):
+        read_suite(written(path, 'kind = "published"\nuniversal = "x"'))
 
 
 def test_a_folder_without_classes_is_refused(tmp_path):

@@ -182,3 +182,89 @@ def test_unknown_runs_are_refused(run, hubs, suite):
     run("bench", "run", suite, "--hub", hubs.labelled, "--method", "oracle")
     ran = run("bench", "report", "7")
     assert (ran.code, ran.err) == (2, "mllctl: no run 7 in bench.duckdb; `mllctl bench list` shows them\n")
+
+
+def test_runs_of_one_suite_stand_beside_each_other_in_a_report(run, hubs, suite, tmp_path):
+    for more in ((), ("--method", "oracle", "--method", "inb")):
+        assert run("bench", "run", suite, "--hub", hubs.labelled, *more).code == 0
+    told = run("bench", "report", "--json").json
+    keys = [section["key"] for section in told["sections"]]
+    assert len(keys) == len(set(keys))
+    assert {"mine-methods", "mine-methods-run-1"} <= set(keys)
+    commands = {section["key"]: section["command"] for section in told["sections"]}
+    assert commands["mine-methods"] == f"mllctl bench run {suite} --hub {hubs.labelled}"
+    with (tmp_path / "bench-report" / "mine-methods-run-1.csv").open(encoding="utf-8") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["oracle", "inb"]
+
+
+def test_a_method_that_is_not_asked_is_compared_with_nothing(run, hubs, suite, tmp_path):
+    ran = run("bench", "run", suite, "--hub", hubs.labelled, "--method", "mll")
+    assert "mllctl: inb is not asked: nothing is compared with it" in ran.err
+    assert run("bench", "report").code == 0
+    assert "inb was not asked" in (tmp_path / "bench-report" / "report.md").read_text(encoding="utf-8")
+
+
+def test_p_of_a_difference_is_among_the_rows(run, hubs, suite):
+    rows = run("bench", "run", suite, "--hub", hubs.labelled, "--json").json
+    p = {row["method"]: row["value"] for row in rows if row["metric"] == "p of top-1 - inb"}
+    assert p.keys() == {row["method"] for row in rows if row["metric"] == "top-1 - inb"}
+    assert all(0 < value <= 1 for value in p.values())
+
+
+def test_what_was_imported_is_listed_before_anything_ran(run, tmp_path):
+    (tmp_path / "t.csv").write_text("dataset,model,pretrained,acc1,acc5\nMNIST,RN50,openai,0.5,0.6\n", encoding="utf-8")
+    assert run("bench", "import", "t.csv").code == 0
+    listed = run("bench", "list", "--json").json
+    assert [one["source"] for one in listed["imports"]] == ["t.csv"]
+    assert listed["runs"] == []
+    assert run("bench", "report").err == "mllctl: no run in bench.duckdb is whole; `mllctl bench run demo` makes one\n"
+
+
+def test_tables_of_several_metrics_are_asked_about_one(run, tmp_path):
+    rows = ["dataset,model,pretrained,acc1,acc5"]
+    for dataset, values in {
+        "imagenet1k": (0.5, 0.7, 0.6),
+        "mnist": (0.4, 0.8, 0.9),
+        "eurosat": (0.3, 0.2, 0.1),
+    }.items():
+        for model, value in zip(("RN50", "ViT-L-14", "ViT-B-32"), values, strict=True):
+            rows.append(f"{dataset},{model},openai,{value},{value + 0.05}")
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    run("bench", "import", "t.csv")
+    refused = run("bench", "run", "published")
+    assert refused.code == 1
+    assert "name one, such as --metric 'acc1'" in refused.err
+    for command in (("run",), ("grow", "--orders", "2"), ("subhubs", "--count", "2", "--size", "2")):
+        ran = run("bench", command[0], "published", *command[1:], "--metric", "acc5")
+        assert ran.code == 0, ran.err
+    rows = run("bench", "run", "published", "--metric", "acc1", "--json").json
+    inb = {row["task"]: row["value"] for row in rows if (row["method"], row["metric"]) == ("inb", "top-1")}
+    assert inb == {"MNIST": 0.8, "EuroSAT": 0.2, "mean": 0.5}
+    commands = {one["command"] for one in run("bench", "list", "--json").json["runs"]}
+    assert {"mllctl bench run published --metric acc1", "mllctl bench run published --metric acc5"} <= commands
+    assert run("bench", "run", "demo", "--metric", "acc1").code == 2
+
+
+def test_files_are_read_before_any_is_imported(run, tmp_path):
+    good = "model,task,metric,value\na/b,MNIST,acc1,0.5\n"
+    (tmp_path / "good.csv").write_text(good, encoding="utf-8")
+    (tmp_path / "bad.csv").write_text(good.replace("0.5", "half"), encoding="utf-8")
+    ran = run("bench", "import", "good.csv", "bad.csv")
+    assert ran.code == 1
+    assert not (tmp_path / "bench.duckdb").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "good.csv").write_text(good.replace("a/b", "c/d"), encoding="utf-8")
+    assert run("bench", "import", "good.csv").err == ""
+    ran = run("bench", "import", "other/good.csv")
+    assert "source 'good.csv' has results of good.csv, too; if they are not the same's, give --source" in ran.err
+
+
+def test_unit_format_and_protocol_of_an_import_can_be_given(run, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "model,task,metric,value\na/b,MNIST,acc1,0.5\na/b,SVHN,acc1,1.5\n", encoding="utf-8"
+    )
+    refused = run("bench", "import", "t.csv")
+    assert (refused.code, "give its unit with `--unit percent`" in refused.err) == (1, True)
+    assert run("bench", "import", "t.csv", "--unit", "percent", "--format", "long", "--protocol", "tuned").code == 0
+    assert run("bench", "import", "t.csv", "--unit", "permille").code == 2
+    assert run("bench", "import", "t.csv", "--format", "lomg").code == 2

@@ -173,7 +173,7 @@ def test_what_may_be_percent_or_not_is_refused_until_it_is_said(write):
         read_results(path)
     assert str(refused.value) == (
         f"{path}: row 3, column 'value': 0.6 beside 75.2 in row 2, column 'value': "
-        "percent or not? say unit='percent' or unit='fraction'"
+        "percent or not? give its unit with `--unit percent` or `--unit fraction`"
     )
     assert [r.value for r in read_results(path, unit="percent").results] == [0.752, 0.006]
     with pytest.raises(
@@ -239,6 +239,7 @@ ROW = "model,task,metric,value\n"
         (f"{ROW}a/b,dtd,,0.5\n", "row 2, column 'metric': empty"),
         (f'{ROW}a/b,dtd,acc1,"0,5"\n', "row 2, column 'value': '0,5' is not a number"),
         (f"{ROW}a/b,dtd,acc1,inf\n", "row 2, column 'value': 'inf' is not a number"),
+        (f"{ROW}a/b,dtd,acc1,1e{'9' * 20}\n", f"row 2, column 'value': '1e{'9' * 20}' is out of range"),
         (f"{ROW}a/b,dtd,acc1,1_0\n", "row 2, column 'value': '1_0' is not a number"),
         (f"{ROW}a/b,dtd,acc1,-0.1\n", "row 2, column 'value': -0.1 is not between 0 and 1, as a fraction is"),
         (f"{ROW}a/b,dtd,acc1,101\n", "row 2, column 'value': 101 is not between 0 and 100, as a percent is"),
@@ -267,6 +268,8 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(write, text, rule):
     ("name", "content", "rule"),
     [
         ("run.json", b"{", "not JSON"),
+        ("run.json", b"[" * 100_000, "not JSON|lists in lists without end"),
+        ("run.json", rb'{"model": "\ud800", "task": "t", "metric": "acc1", "value": 1}', "row 1: 'model' or its value"),
         ("run.json", b"[1]", "row 1: '1' is not an object with names and values"),
         ("run.csv", b"name,\xff\n", "not UTF-8 text"),
     ],

@@ -58,7 +58,7 @@ def test_a_source_that_contradicts_itself_is_refused_and_nothing_is_added(tmp_pa
         append_results(path, again)
     assert str(refused.value) == (
         f"again.csv: acc1 of a/b on MNIST is 0.6, and 0.5 in {path}, both of source 'S'; "
-        "import it under another name, source=..."
+        "import it under another name with `--source`"
     )
     assert stored_results(path) == [result()]
     assert stored_sources(path)[0].notes == ("said",)

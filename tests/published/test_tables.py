@@ -54,7 +54,10 @@ def test_a_table_holds_the_results_of_its_source_and_no_others(table, source):
     expected = [[own.get((model, dataset), np.nan) for dataset in found.datasets] for model in found.models]
     np.testing.assert_array_equal(found.value, expected)
     if {of for _, _, of in table} == {"S", "T"}:
-        with pytest.raises(ResultsMixed, match="results are of 2 sources: 'S', 'T'; name one with source='S'"):
+        with pytest.raises(
+            ResultsMixed,
+            match="results are of 2 sources: 'S', 'T'; name one, such as --source 'S', in Python source='S'",
+        ):
             matrix(results)
 
 
@@ -67,7 +70,9 @@ def test_rows_and_columns_come_as_they_are_asked_for():
 
 def test_metrics_of_one_data_set_are_never_pooled_and_those_of_two_are_said():
     results = [result(), result(metric="acc5"), result(dataset="FMoW", metric="worst-region acc")]
-    with pytest.raises(ResultsMixed, match="results of MNIST are of 2 metrics: 'acc1', 'acc5'; name one with metric="):
+    with pytest.raises(
+        ResultsMixed, match="results of MNIST are of 2 metrics: 'acc1', 'acc5'; name one, such as --metric 'acc1'"
+    ):
         matrix(results)
     assert matrix(results, metric="acc5").datasets == ("MNIST",)
     assert matrix(results[1:]).metrics == ("worst-region acc", "acc5")
@@ -76,7 +81,7 @@ def test_metrics_of_one_data_set_are_never_pooled_and_those_of_two_are_said():
 def test_protocols_are_never_pooled():
     results = [result(), replace(result(), protocol="tuned prompts", value=0.6)]
     with pytest.raises(
-        ResultsMixed, match="results are of 2 protocols: '', 'tuned prompts'; name one with protocol=''"
+        ResultsMixed, match="results are of 2 protocols: '', 'tuned prompts'; name one, such as --protocol ''"
     ):
         matrix(results)
     assert matrix(results, protocol="").value.tolist() == [[0.5]]

@@ -19,9 +19,9 @@ from mllctl.bench.measuring import ALL as METRICS
 from mllctl.bench.pages import choose_runs, write_report
 from mllctl.bench.records import MEAN, Outcome, Plan, StoredRun
 from mllctl.bench.running import methods_for, plan_run, run_suite
-from mllctl.bench.store import stored_outcomes, stored_runs, stored_seconds
+from mllctl.bench.store import stored_outcomes, stored_runs
 from mllctl.bench.suites import Suite, check_method, present_tasks, read_suite, shipped_suites
-from mllctl.bench.summary import Comparison, Row, compare, mean_rows, order_of, task_rows
+from mllctl.bench.summary import Comparison, Row, by_number, compare, mean_rows, order_of, task_rows
 
 __all__ = [
     "FACTORS",
@@ -37,6 +37,7 @@ __all__ = [
     "Row",
     "StoredRun",
     "Suite",
+    "by_number",
     "check_method",
     "choose_runs",
     "compare",
@@ -57,7 +58,6 @@ __all__ = [
     "shipped_suites",
     "stored_outcomes",
     "stored_runs",
-    "stored_seconds",
     "task_rows",
     "write_report",
 ]

@@ -3,6 +3,7 @@
 Each value is asked of MLL as the paper has it and of ours, with a model a class and with three; `k` of that many.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -103,9 +104,9 @@ def _range(factor: Factor, part: str) -> list[str]:
         return [part]
     step = 0.1 if factor.read is _share else 1
     try:
-        first, last = float(low), float(high)
-        count = round((last - first) / step) + 1
-    except (ValueError, OverflowError) as error:
+        first, last = float(factor.read(low)), float(factor.read(high))
+        count = math.floor((last - first) / step + 1e-9) + 1
+    except ValueError as error:
         raise InvalidTask(f"--{factor.name} {part}: give {factor.about}") from error
     if not 0 < count <= MOST:
         raise InvalidTask(f"--{factor.name} {part}: give 1 to {MOST} values, the lower one first")

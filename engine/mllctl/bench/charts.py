@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,14 @@ import numpy as np
 from mllctl.kernels.arrays import Float
 
 # The same numbers give the same bytes; letters stay letters, so that a page can be searched.
-STYLE: dict[Any, Any] = {"svg.hashsalt": "mllctl", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}
+# Names are the users' own: a dollar in one of them is no formula.
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "mllctl",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "text.parse_math": False,
+}
 COLOURS = ("#1b6ca8", "#c8553d", "#588b3c", "#7d5ba6", "#d39c2f", "#3a9d9d", "#9b3d6e", "#6b6b6b", "#a0522d", "#2f4f8f")
 DASHES = ("-", "--", ":")
 
@@ -39,6 +47,11 @@ def spider_svg(title: str, axes: Sequence[str], lines: Sequence[Line]) -> str:
         axes: names, at least three.
         lines: one closed line each, with a value an axis in [0, 1]; nan is drawn as 0.
     """
+    with _styled():
+        return _spider(title, axes, lines)
+
+
+def _spider(title: str, axes: Sequence[str], lines: Sequence[Line]) -> str:
     figure, plot = _figure((7.6, 5.2), polar=True)
     angles = np.linspace(0, 2 * np.pi, len(axes), endpoint=False)
     for n, line in enumerate(lines):
@@ -76,6 +89,11 @@ def line_svg(title: str, across: str, up: str, x: Sequence[float], lines: Sequen
         x: places, ascending.
         lines: with a value a place.
     """
+    with _styled():
+        return _lines(title, across, up, x, lines)
+
+
+def _lines(title: str, across: str, up: str, x: Sequence[float], lines: Sequence[Line]) -> str:
     figure, plot = _figure((7.6, 4.2))
     for n, line in enumerate(lines):
         plot.plot(x, line.values, marker=".", lw=1.5, label=line.name, color=_colour(n), ls=_dash(n))
@@ -100,12 +118,16 @@ def _figure(size: tuple[float, float], polar: bool = False) -> tuple[Any, Any]:
     return figure, figure.add_subplot(projection="polar" if polar else None)
 
 
-def _svg(figure: Any) -> str:
+def _styled() -> AbstractContextManager[None]:
+    """Draw in our style: texts take theirs when they are made, the file when it is written."""
     import matplotlib as mpl
 
+    return mpl.rc_context(STYLE)
+
+
+def _svg(figure: Any) -> str:
     out = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawn = out.getvalue()
     return drawn[drawn.index("<svg") :]
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache as remembered
 from functools import partial
@@ -16,7 +17,16 @@ from mllctl.backends.latency import known_latency
 from mllctl.backends.protocol import Encoder, VisionLanguageModel
 from mllctl.bench.suites import Suite
 from mllctl.errors import InvalidTask, NotPublished, StageMissing
-from mllctl.evaluate import Progress, Task, answer_tasks, task_features, text_scores_of, typical_top1, universal_top1
+from mllctl.evaluate import (
+    Progress,
+    Task,
+    answer_tasks,
+    contents,
+    task_features,
+    text_scores_of,
+    typical_top1,
+    universal_top1,
+)
 from mllctl.hub import Hub, StoredModel
 from mllctl.kernels.arrays import Bool, Float, Int
 from mllctl.methods import Afterwards, Asked, FewImages, Method
@@ -90,13 +100,14 @@ class GroundTask:
         classes: their names; empty of published results.
         domain: what its images look like, in words.
         models: names of the models that have a value, the order of everything here.
-        reached: top-1 of each, or what its source calls its metric, in [0, 1], shape (m,).
+        reached: what each reaches by `metric`, in [0, 1], shape (m,).
         parameters, universal: as of `Asked`, shape (m,).
         others: what they reach on the other tasks, nan where unknown, shape (t, m).
         answered: the answers; None of published results.
         milliseconds: that each takes for an image on this machine, nan where it was not timed, shape (m,).
         typical, select, blend, liken, texts: as of `Asked`.
         other_texts: as of `Afterwards`.
+        metric: what `reached` is: top-1, or what the source of published results calls it.
     """
 
     name: str
@@ -115,6 +126,7 @@ class GroundTask:
     liken: Liken | None = field(repr=False, default=None)
     texts: Float | None = field(repr=False, default=None)
     other_texts: Float | None = field(repr=False, default=None)
+    metric: str = "top-1"
 
     def asked(self, seed: int, method: Method, few: FewImages | None = None) -> Asked:
         """Return the task as it is put to a method."""
@@ -144,9 +156,9 @@ class GroundTask:
         """Say what a method needs that is not known of this task; empty if nothing is."""
         if method.sees == "hub" and self.select is None:
             return "labels of a hub"
-        if (method.sees == "few images" or method.per_class) and self.answered is None:
+        if (method.sees_images or method.per_class) and self.answered is None:
             return "answers of models"
-        if method.sees == "few images" and self.answered and len(self.answered.truth) < FEWEST:
+        if method.sees_images and self.answered and len(self.answered.truth) < FEWEST:
             return f"{FEWEST} images"
         if method.sees == "other tasks" and not len(self.others):
             return "other tasks"
@@ -178,6 +190,11 @@ class Ground:
     digest: str
     about: dict[str, str]
     missing: tuple[str, ...]
+
+    @property
+    def metrics(self) -> dict[str, int]:
+        """Of how many tasks the values are of which metric, the most frequent first."""
+        return dict(Counter(task.metric for task in self.tasks).most_common())
 
 
 def hub_ground(
@@ -218,6 +235,7 @@ def hub_ground(
     if suite.paper_models:
         absent = sorted(set(paper_models()) - {model.card.name for model in models})
         missing = [*missing, *(f"{name}: not labelled in this hub" for name in absent)]
+    missing = [*missing, *_missing_samples(suite, hub)]
     if not models:
         wanted = " of the paper's" if suite.paper_models else ""
         first = shown if suite.paper_models and (shown := paper_models()[0]) else "--all"
@@ -238,6 +256,7 @@ def hub_ground(
     selects = [partial(_select, hub, task.classes, encoder, frozenset(names)) for task in tasks]
     teller = remembered(partial(best_teller, hub, names))
     digests = [suite.digest, _manifest_digest(hub), *names, *map(str, times), *map(_task_digest, tasks)]
+    digests += sorted(contents(tasks).values())
     return Ground(
         tasks=tuple(
             GroundTask(
@@ -267,17 +286,30 @@ def hub_ground(
     )
 
 
-def published_ground(suite: Suite, results: Sequence[Result]) -> Ground:
+def published_ground(
+    suite: Suite,
+    results: Sequence[Result],
+    source: str | None = None,
+    metric: str | None = None,
+    protocol: str | None = None,
+) -> Ground:
     """Look up what models reach in imported results.
 
     A task is a data set on which at least two of the models have a value; the others do not take part in it.
 
+    Args:
+        suite: of kind `published`.
+        results: of any sources, metrics and protocols.
+        source, metric, protocol: which of them; those that the suite names when None.
+
     Raises:
         InvalidTask: if no data set is left as a task.
         NotPublished: if the results have not the universal data set, or none of the models.
-        ResultsMixed: if results are of several sources and the suite names none.
+        ResultsMixed: if results are of several sources, protocols or metrics of a data set, and none is named.
     """
-    table = matrix(results, source=suite.source)
+    asked = {"source": source, "metric": metric, "protocol": protocol}
+    named = {kind: getattr(suite, kind) if name is None else name for kind, name in asked.items()}
+    table = matrix(results, **named)
     if suite.universal not in table.datasets:
         raise NotPublished("dataset", suite.universal, ())
     rows = [m for m, name in enumerate(table.models) if not suite.paper_models or name in paper_models()]
@@ -305,6 +337,7 @@ def published_ground(suite: Suite, results: Sequence[Result]) -> Ground:
                     universal=universal[has],
                     others=np.delete(reached, n, axis=0)[:, has],
                     milliseconds=np.full(len(has), np.nan),
+                    metric=table.metrics[column],
                 )
             )
     if not tasks:
@@ -314,10 +347,19 @@ def published_ground(suite: Suite, results: Sequence[Result]) -> Ground:
     return Ground(
         tasks=tuple(tasks),
         models=names,
-        digest=_digest([suite.digest, values, table.source, *table.models, *table.datasets]),
+        digest=_digest([suite.digest, values, table.source, *table.models, *table.datasets, *table.metrics]),
         about={"source": table.source, "protocol": table.protocol or "not said"},
         missing=tuple(f"{name}: has no results" for name in absent),
     )
+
+
+def _missing_samples(suite: Suite, hub: Hub) -> list[str]:
+    """Say which sample sets the hub has not, and what stands for the universal one."""
+    domains = {domain.name for domain in hub.domains()}
+    missing = [f"sample set {name}: no domain of this hub" for name in suite.sample_sets if name not in domains]
+    if suite.universal and suite.universal not in domains:
+        missing.append(f"universal {suite.universal}: no domain of this hub; all of them stand for it (inb)")
+    return missing
 
 
 def _select(
@@ -348,10 +390,3 @@ def _task_digest(task: Task) -> str:
 
 def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
-
-
-def columns_of(ground: Ground) -> Iterator[tuple[GroundTask, Int]]:
-    """Yield each task with the places of its models among all."""
-    place = {name: m for m, name in enumerate(ground.models)}
-    for task in ground.tasks:
-        yield task, np.array([place[name] for name in task.models])

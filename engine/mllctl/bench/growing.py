@@ -14,7 +14,7 @@ from mllctl.bench.measuring import MODELS, REGRET, TOP1
 from mllctl.bench.records import Cell, Outcome, Plan
 from mllctl.bench.running import Progress, fill
 from mllctl.errors import InvalidTask
-from mllctl.kernels.arrays import Int
+from mllctl.kernels.arrays import Float, Int
 from mllctl.kernels.ranking import weighted_tau
 from mllctl.methods import METHODS, Choice, Method
 
@@ -40,7 +40,7 @@ def methods_of_fewer(ground: Ground, wanted: Sequence[str], default: Sequence[st
     for name in dict.fromkeys(wanted or default):
         method = METHODS[name]
         lacking = next((f"needs {lack}" for task in ground.tasks if (lack := task.lacks(method))), "")
-        if name in OF_OTHERS or method.sees == "few images" or name in ("mll-2", "oracle-per-class"):
+        if name in OF_OTHERS or method.sees_images or name in ("mll-2", "oracle-per-class"):
             lacking = lacking or "cannot be asked of fewer models"
         if lacking and wanted:
             raise InvalidTask(f"{name} {lacking}; leave it out")
@@ -130,6 +130,9 @@ def _run_hubs(
     budget: bool = False,
 ) -> int:
     place = {name: m for m, name in enumerate(ground.models)}
+    sizes = _sizes(ground)
+    if budget:
+        hubs = [(n, variant, _affordable(models, sizes, n)) for n, variant, models in hubs]
 
     def cells_of(task: GroundTask, _: int, done: Cells) -> list[Cell]:
         at = np.full(len(ground.models), -1)
@@ -138,7 +141,7 @@ def _run_hubs(
         return [
             cell
             for seed, variant, models in hubs
-            for cell in _cells(task, choices, seed, variant, _affordable(task, at[models], seed, budget))
+            for cell in _cells(task, choices, seed, variant, at[models][at[models] >= 0])
             if cell.place not in done
         ]
 
@@ -150,14 +153,19 @@ def _drawn(seed: int, count: int) -> Int:
     return np.random.default_rng([seed, count]).permutation(count)
 
 
-def _affordable(task: GroundTask, models: Int, seed: int, budget: bool) -> Int:
-    """Return those of the models that have a value on the task and are not above the budget drawn for the sub-hub."""
-    known = models[models >= 0]
-    sizes = task.parameters[known]
-    if not budget or not len(known) or np.isnan(sizes).all():
-        return known
-    most = np.random.default_rng([seed, 1]).choice(np.sort(sizes[~np.isnan(sizes)]))
-    return np.asarray(known[sizes <= most])
+def _sizes(ground: Ground) -> Float:
+    """Return the parameters of all models, nan where not known, shape (m,)."""
+    of = {name: size for task in ground.tasks for name, size in zip(task.models, task.parameters, strict=True)}
+    return np.array([of.get(name, np.nan) for name in ground.models])
+
+
+def _affordable(models: Int, sizes: Float, seed: int) -> Int:
+    """Return those of a sub-hub's models that are not above the budget drawn for it; all if no size is known."""
+    known = sizes[models][~np.isnan(sizes[models])]
+    if not len(known):
+        return models
+    most = np.random.default_rng([seed, 1]).choice(np.sort(known))
+    return np.asarray(models[sizes[models] <= most])
 
 
 def _cells(task: GroundTask, choices: dict[str, Choice], seed: int, variant: str, models: Int) -> Iterator[Cell]:

@@ -34,7 +34,7 @@ def measure(task: GroundTask, method: Method, seed: int) -> Cell:
     """
     begin = time.perf_counter()
     right: Float | None
-    if method.sees == "few images":
+    if method.sees_images:
         choices, right, rankings = _measure_halves(task, method, seed)
     else:
         choices = [method(task.asked(seed, method), task.afterwards())]

@@ -4,11 +4,12 @@ import csv
 import html
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mllctl.bench.records import StoredRun
+from mllctl.bench.records import KINDS, StoredRun
 from mllctl.bench.sections import Section, Table, run_sections
-from mllctl.bench.store import stored_outcomes, stored_runs
+from mllctl.bench.store import stored_outcomes, stored_runs, stored_seconds
 from mllctl.errors import InvalidTask
 from mllctl.files import write_whole
 from mllctl.published import paper_slips
@@ -29,7 +30,7 @@ code { background: #f3f3f3; padding: .1rem .3rem; overflow-wrap: anywhere } svg 
 def choose_runs(path: Path, numbers: Sequence[int] = ()) -> list[StoredRun]:
     """Return the runs of a report: those that are named, else the last whole one of each suite and kind of run.
 
-    Two ablations of other options, or two kinds of sub-hubs, are other kinds.
+    Two ablations of other options, two kinds of sub-hubs, or runs of all methods and of some, are other kinds.
 
     Raises:
         InvalidTask: if there is no such run, or none is whole.
@@ -47,14 +48,13 @@ def choose_runs(path: Path, numbers: Sequence[int] = ()) -> list[StoredRun]:
     if not last:
         raise InvalidTask(f"no run in {path} is whole; `mllctl bench run demo` makes one")
     suites = list(dict.fromkeys(one.plan.suite for one in last.values()))
-    kinds = ("run", "ablate", "grow", "subhubs")
-    return sorted(last.values(), key=lambda one: (suites.index(one.plan.suite), kinds.index(one.plan.kind), one.run))
+    return sorted(last.values(), key=lambda one: (suites.index(one.plan.suite), KINDS.index(one.plan.kind), one.run))
 
 
 def _kept(options: Sequence[str]) -> list[str]:
-    """Return the options that make another kind of run: names, not values, and no folders."""
+    """Return the options that make another kind of run: names, not values."""
     names = {word for word in options if word.startswith("--")}
-    return sorted(names - {"--hub", "--data", "--seed", "--orders", "--count", "--size", "--method"})
+    return sorted(names - {"--seed", "--orders", "--count", "--size"})
 
 
 def write_report(path: Path, folder: Path, runs: Sequence[StoredRun]) -> list[Section]:
@@ -62,7 +62,7 @@ def write_report(path: Path, folder: Path, runs: Sequence[StoredRun]) -> list[Se
 
     Args:
         path: the file of results.
-        folder: made if there is none; files of an earlier report are replaced.
+        folder: made if there is none; files of the same names are replaced.
         runs: of `choose_runs`.
 
     Raises:
@@ -71,7 +71,10 @@ def write_report(path: Path, folder: Path, runs: Sequence[StoredRun]) -> list[Se
     folder.mkdir(parents=True, exist_ok=True)
     sections: list[Section] = []
     for one in runs:
-        sections += run_sections(one, stored_outcomes(path, one.run), one.plan.settings["against"])
+        taken = {section.key for section in sections}
+        for section in run_sections(one, stored_outcomes(path, one.run), stored_seconds(path, one.run)):
+            again = section.key in taken
+            sections.append(_apart(section, one.run) if again else section)
     for section in sections:
         if section.table:
             write_whole(folder / f"{section.key}.csv", _csv(section.table))
@@ -80,6 +83,11 @@ def write_report(path: Path, folder: Path, runs: Sequence[StoredRun]) -> list[Se
     write_whole(folder / "report.md", _markdown(runs, sections))
     write_whole(folder / "report.html", _html(runs, sections))
     return sections
+
+
+def _apart(section: Section, run: int) -> Section:
+    """Give a section names of its own, where another run has one of the same."""
+    return replace(section, key=f"{section.key}-run-{run}", title=f"{section.title}, run {run}")
 
 
 def _facts(run: StoredRun) -> str:

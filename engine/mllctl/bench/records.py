@@ -7,6 +7,7 @@ from typing import Any
 RUN, ABLATE, GROW, SUBHUBS = KINDS = ("run", "ablate", "grow", "subhubs")
 MEAN = "mean"  # what stands in the place of a task's name where a value is of all of them
 AS_IT_IS = ""  # the variant of a hub and of methods that nothing was changed of
+PRINTED = "paper: "  # before the name of a method whose numbers are printed in the paper, not measured
 
 
 @dataclass(frozen=True)

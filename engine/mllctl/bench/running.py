@@ -13,7 +13,7 @@ import numpy as np
 
 from mllctl.bench.ground import Ground, GroundTask
 from mllctl.bench.measuring import TOP1, measure
-from mllctl.bench.records import AS_IT_IS, Cell, Outcome, Plan
+from mllctl.bench.records import AS_IT_IS, PRINTED, Cell, Outcome, Plan
 from mllctl.bench.store import add_cells, begin_run, finish_run, stored_cells
 from mllctl.bench.suites import Suite
 from mllctl.errors import InvalidTask
@@ -25,19 +25,18 @@ Progress = Callable[[str, int, int], None]  # (what, tasks done, tasks in all)
 
 LIBRARIES = ("mllctl", "numpy", "duckdb", "torch", "open_clip_torch", "sentence-transformers")
 REACHED, F1 = "reached", "F1 of "  # of a model and not of a method
-# What the paper prints, by the method of ours that does the same: shown beside it, marked as printed.
-PRINTED = {
-    ("Proposal", 1): "paper: MLL, k = 1",
-    ("Proposal", 3): "paper: MLL, k = 3",
-    ("ModelGPT", 1): "paper: ModelGPT, k = 1",
-    ("ModelGPT", 3): "paper: ModelGPT, k = 3",
-    ("INB", 1): "paper: INB, k = 1",
-    ("INB", 3): "paper: INB, k = 3",
-}
+# The paper's name of a method -> ours of its printed numbers.
+IN_PAPER = {"Proposal": "MLL", "ModelGPT": "ModelGPT", "INB": "INB"}
 
 
 def plan_run(
-    suite: Suite, ground: Ground, kind: str, methods: Sequence[str], seeds: Sequence[int], options: Iterable[str] = ()
+    suite: Suite,
+    ground: Ground,
+    kind: str,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    options: Iterable[str] = (),
+    where: Iterable[str] = (),
 ) -> Plan:
     """Say what a run is: the same plan gives the same numbers.
 
@@ -47,11 +46,12 @@ def plan_run(
         kind: `run`, `ablate`, `grow` or `subhubs`.
         methods, seeds: of the run.
         options: of the command, as they are typed.
+        where: options that say only where something is, and do not make another run.
     """
     versions = {name: version(name) for name in LIBRARIES}
     settings: dict[str, Any] = {"methods": list(methods), "seeds": list(seeds), "options": list(options)}
-    settings["against"] = suite.against
-    said = ["mllctl", "bench", kind, suite.name, *settings["options"]]
+    settings |= {"against": suite.against, "metrics": {task.name: task.metric for task in ground.tasks}}
+    said = ["mllctl", "bench", kind, suite.asked, *settings["options"], *where]
     facts = [kind, ground.digest, settings, versions]
     return Plan(
         kind=kind,
@@ -169,8 +169,8 @@ def _given(suite: Suite, task: GroundTask, seed: int) -> list[Cell]:
         cells.append(_plain_cell(seed, task.name, f"model: {model}", (model,), values))
     if suite.paper:
         for printed in paper_results():
-            shown = PRINTED.get((printed.method, printed.k))
-            if printed.table in (1, 2) and shown and printed.dataset == task.name:
+            if printed.table in (1, 2) and printed.method in IN_PAPER and printed.dataset == task.name:
+                shown = f"{PRINTED}{IN_PAPER[printed.method]}, k = {printed.k}"
                 cells.append(_plain_cell(seed, task.name, shown, (), {TOP1: printed.value}))
     return cells
 

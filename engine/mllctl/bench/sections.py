@@ -1,15 +1,16 @@
 """What a report says of a run: tables and charts, each with the command that makes it again."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mllctl.bench.charts import Line, line_svg, spider_svg
 from mllctl.bench.measuring import MODELS, REGRET, TIME, TOP1
-from mllctl.bench.records import ABLATE, GROW, RUN, SUBHUBS, Outcome, StoredRun
+from mllctl.bench.records import ABLATE, GROW, MEAN, PRINTED, RUN, SUBHUBS, Outcome, StoredRun
 from mllctl.bench.running import F1, REACHED
-from mllctl.bench.summary import Row, compare, mean_rows, order_of, task_rows
+from mllctl.bench.summary import Row, by_number, compare, mean_rows, number_of, order_of, task_rows
 from mllctl.methods import METHODS
 from mllctl.published import paper_results, paper_slips
 
@@ -60,16 +61,16 @@ class Section:
     figure: str | None = None
 
 
-def run_sections(stored: StoredRun, outcomes: Sequence[Outcome], against: str) -> Iterator[Section]:
+def run_sections(stored: StoredRun, outcomes: Sequence[Outcome], seconds: Mapping[str, float]) -> Iterator[Section]:
     """Yield what is shown of a run, by its kind.
 
     Args:
         stored: the run.
         outcomes: all of it.
-        against: the method that others are compared with.
+        seconds: that choosing for a task took, by method.
     """
     if stored.plan.kind == RUN:
-        yield from _of_run(stored, outcomes, against)
+        yield from _of_run(stored, outcomes, seconds)
     elif stored.plan.kind == ABLATE:
         yield from _of_ablation(stored, outcomes)
     elif stored.plan.kind == GROW:
@@ -81,83 +82,126 @@ def run_sections(stored: StoredRun, outcomes: Sequence[Outcome], against: str) -
 # -- a run ----------------------------------------------------------------------------------------------
 
 
-def _of_run(stored: StoredRun, outcomes: Sequence[Outcome], against: str) -> Iterator[Section]:
+def _of_run(stored: StoredRun, outcomes: Sequence[Outcome], seconds: Mapping[str, float]) -> Iterator[Section]:
     suite, command = stored.plan.suite, stored.plan.command
     rows = task_rows(outcomes)
     means = mean_rows(rows)
-    yield _methods(suite, command, rows, means, against)
-    yield _tasks(suite, command, rows, means)
+    yield _methods(stored, rows, means, seconds)
+    yield _tasks(stored, rows, means)
     for number, k in ((1, 1), (2, 3)):
         if any(row.method in LIKE_TABLES[k][2:4] for row in rows):
-            yield _like_table(suite, command, number, k, rows, means)
+            yield _like_table(stored, number, k, rows, means)
     if reached := [one for one in outcomes if one.metric == REACHED]:
         yield _models_figure(suite, command, reached)
         if section := _classes_figure(suite, command, outcomes):
             yield section
 
 
-def _methods(suite: str, command: str, rows: Sequence[Row], means: Sequence[Row], against: str) -> Section:
+def _methods(stored: StoredRun, rows: Sequence[Row], means: Sequence[Row], seconds: Mapping[str, float]) -> Section:
+    suite, against = stored.plan.suite, stored.plan.settings["against"]
+    count = len({row.task for row in rows})
     of = {(row.method, row.metric): row for row in means}
     apart = {one.method: one for one in compare(rows, against)}
     shown = []
     for method in order_of(means):
         top1 = of.get((method, TOP1))
         ahead = apart.get(method)
-        cells = [method, _between(top1)]
+        some = f" of {top1.tasks} tasks" if top1 and 0 < top1.tasks < count else ""
+        cells = [method, _between(top1) + some]
         cells += [f"{100 * ahead.mean:+.1f} ({100 * ahead.low:+.1f} to {100 * ahead.high:+.1f})" if ahead else ""]
         cells += [f"{ahead.better}/{ahead.worse}" if ahead else "", _p(ahead.p) if ahead else ""]
         cells += [_value(of.get((method, metric)), metric) for metric in NAMED.values() if metric != TOP1]
+        cells.append(f"{seconds[method]:.3f}" if method in seconds and method in METHODS else "")
         shown.append((*cells, METHODS[method].about if method in METHODS else "printed in the paper"))
-    count = len({row.task for row in rows})
     text = (
         f"Means over {count} tasks; in brackets the middle 90 % of means of tasks drawn with replacement. p is of a "
         f"test by flipping signs of the differences to {against}, not corrected for the number of methods. Regret is "
         "to the best single model of the task; methods that let several models answer have no ranking, and may have a "
-        "regret below 0. R5 and tau are LOVM's."
+        "regret below 0. R5 and tau are LOVM's. ms is of the chosen models for an image, choose, s the median that "
+        f"choosing took for a task.{_of_other_metrics(stored)}"
     )
-    columns = ("method", "top-1 %", f"ahead of {against}", "better/worse", "p", *list(NAMED)[1:], "what it is")
-    return Section(f"{suite}-methods", f"{suite}: methods", command, text, Table(columns, tuple(shown)))
+    if any(row.method.startswith(PRINTED) for row in rows):
+        text += " What the paper prints is of its own hub and images, and is compared with nothing."
+    if not apart:
+        text += f" {against} was not asked: nothing is compared with it."
+    columns = ("method", "top-1 %", f"ahead of {against}", "better/worse", "p", *list(NAMED)[1:], "choose, s")
+    table = Table((*columns, "what it is"), tuple(shown))
+    return Section(f"{suite}-methods", f"{suite}: methods", stored.plan.command, text, table)
 
 
-def _tasks(suite: str, command: str, rows: Sequence[Row], means: Sequence[Row]) -> Section:
+def _of_other_metrics(stored: StoredRun) -> str:
+    """Say what top-1 stands for where a source of published results has other metrics."""
+    metrics = Counter(stored.plan.settings["metrics"].values())
+    if set(metrics) <= {"top-1", "acc1"}:
+        return ""
+    told = ", ".join(f"{name} ({number})" for name, number in metrics.most_common())
+    return f" What is called top-1 is, by number of tasks, {told}: means mix them."
+
+
+def _tasks(stored: StoredRun, rows: Sequence[Row], means: Sequence[Row]) -> Section:
+    suite = stored.plan.suite
     methods = [method for method in order_of(means) if any(r.method == method and r.metric == TOP1 for r in rows)]
     return Section(
         f"{suite}-tasks",
         f"{suite}: methods x tasks",
-        command,
-        "Top-1 in percent; the best methods that do not know the truth are bold.",
-        _task_table(rows, means, methods, [m for m in methods if m not in METHODS or METHODS[m].sees != "truth"]),
+        stored.plan.command,
+        "Top-1 in percent; the best methods that were measured and do not know the truth are bold.",
+        _task_table(stored, rows, means, methods),
     )
 
 
-def _like_table(suite: str, command: str, number: int, k: int, rows: Sequence[Row], means: Sequence[Row]) -> Section:
+def _like_table(stored: StoredRun, number: int, k: int, rows: Sequence[Row], means: Sequence[Row]) -> Section:
+    suite = stored.plan.suite
     there = {row.method for row in rows}
-    printed = sorted(method for method in there if method.startswith("paper: ") and method.endswith(f"k = {k}"))
+    printed = sorted(method for method in there if method.startswith(PRINTED) and method.endswith(f"k = {k}"))
     methods = [method for method in LIKE_TABLES[k] if method in there] + printed
     average = [one for one in paper_results() if one.table == number and one.dataset is None]
     said = ", ".join(f"{one.method} {one.value:.4f}" for one in average)
     slips = "; ".join(str(slip) for slip in paper_slips() if slip.table == number)
     text = f"As the paper's Table {number}: {'one model' if k == 1 else f'{k} models'} a class, top-1 in percent. "
     text += f"The paper prints, over its 17 targets and 49 models: {said}{f' ({slips})' if slips else ''}."
-    comparable = [method for method in methods if method != "oracle"]
-    table = _task_table(rows, means, methods, comparable)
-    return Section(f"{suite}-table-{number}", f"{suite}: Table {number}, k = {k}", command, text, table)
+    table = _task_table(stored, rows, means, methods)
+    return Section(f"{suite}-table-{number}", f"{suite}: Table {number}, k = {k}", stored.plan.command, text, table)
 
 
-def _task_table(rows: Sequence[Row], means: Sequence[Row], methods: Sequence[str], compared: Sequence[str]) -> Table:
-    of = {(row.task, row.method): row.value for row in (*rows, *means) if row.metric == TOP1}
-    shown, best = [], []
-    for task in dict.fromkeys(row.task for row in (*rows, *means)):
-        values = [of.get((task, method)) for method in methods]
-        known = [v for v, method in zip(values, methods, strict=True) if v is not None and method in compared]
-        top = max(known, default=None)
-        shown.append((task, *("" if v is None else f"{100 * v:.1f}" for v in values)))
-        best.append(
-            frozenset(
-                n for n, v in enumerate(values, start=1) if v is not None and v == top and methods[n - 1] in compared
-            )
+def _task_table(stored: StoredRun, rows: Sequence[Row], means: Sequence[Row], methods: Sequence[str]) -> Table:
+    """Show top-1 of methods on tasks; the mean of a method that has not all tasks says of how many it is.
+
+    Where there is such a method, one more row has the means over the tasks that all methods have.
+    """
+    metric = stored.plan.settings["metrics"]
+    compared = [one for one in methods if not one.startswith(PRINTED) and METHODS[one].sees != "truth"]
+    of = {(row.task, row.method): row for row in (*rows, *means) if row.metric == TOP1}
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    lines = [
+        (
+            task if metric[task] in ("top-1", "acc1") else f"{task} ({metric[task]})",
+            [of.get((task, m)) for m in methods],
         )
+        for task in tasks
+    ]
+    lines.append((MEAN, [of.get((MEAN, method)) for method in methods]))
+    common = [task for task in tasks if all((row := of.get((task, m))) and row.value is not None for m in methods)]
+    if 0 < len(common) < len(tasks):
+        few = {
+            (row.method): row for row in mean_rows([row for row in rows if row.task in common and row.metric == TOP1])
+        }
+        lines.append((f"mean of the {len(common)} all have", [few.get(method) for method in methods]))
+    shown, best = [], []
+    for name, cells in lines:
+        most = max((row.tasks for row in cells if row), default=0)
+        values = [row.value if row else None for row in cells]
+        fair = [row is not None and row.tasks == most and m in compared for row, m in zip(cells, methods, strict=True)]
+        top = max((v for v, is_fair in zip(values, fair, strict=True) if is_fair and v is not None), default=None)
+        shown.append((name, *(_percent_of(row, most) for row in cells)))
+        best.append(frozenset(n + 1 for n, v in enumerate(values) if fair[n] and v is not None and v == top))
     return Table(("task", *methods), tuple(shown), tuple(best))
+
+
+def _percent_of(row: Row | None, most: int) -> str:
+    if row is None or row.value is None:
+        return ""
+    return f"{100 * row.value:.1f}" + (f" (of {row.tasks})" if row.tasks < most else "")
 
 
 def _models_figure(suite: str, command: str, reached: Sequence[Outcome]) -> Section:
@@ -213,9 +257,9 @@ def _of_ablation(stored: StoredRun, outcomes: Sequence[Outcome]) -> Iterator[Sec
 def _factor_section(stored: StoredRun, factor: str, means: Sequence[Row]) -> Section:
     suite, command = stored.plan.suite, stored.plan.command
     of = {(row.variant, row.method, row.metric): row for row in means}
-    variants = sorted({row.variant for row in means}, key=_by_number)
+    variants = sorted({row.variant for row in means}, key=by_number)
     methods = sorted({row.method for row in means})
-    numbers = [_number(variant) for variant in variants]
+    numbers = [number_of(variant) for variant in variants]
     printed = {"alpha": 3, "k": 4}.get(factor)
     columns, shown = _factor_table(factor, variants, methods, of)
     text = "Mean top-1 in percent, in brackets the middle 90 % of resampled means over tasks."
@@ -266,7 +310,7 @@ def _with_printed(
     printed = [one for one in paper_results() if one.table == table]
     metrics = list(dict.fromkeys(one.metric for one in printed))
     of = {(one.alpha if factor == "alpha" else one.k, one.metric): f"{one.value:.4f}" for one in printed}
-    more = [[of.get((_number(variant), metric), "") for metric in metrics] for variant in variants]
+    more = [[of.get((number_of(variant), metric), "") for metric in metrics] for variant in variants]
     rows = [(*row, *cells) for row, cells in zip(shown, more, strict=True)]
     return (*columns, *(f"paper: {metric}" for metric in metrics)), rows
 
@@ -276,15 +320,17 @@ def _with_printed(
 
 def _of_growth(stored: StoredRun, outcomes: Sequence[Outcome]) -> Section:
     suite = stored.plan.suite
+    tasks = {one.task for one in outcomes}
+    kept = _always_known(outcomes)
     orders: dict[tuple[str, str, int], list[float]] = {}
     for one in outcomes:
-        if one.metric == TOP1 and one.value is not None:
+        if one.metric == TOP1 and one.value is not None and one.task in kept:
             orders.setdefault((one.method, one.variant, one.seed), []).append(one.value)
     means: dict[tuple[str, str], list[float]] = {}
     for (method, variant, _), values in orders.items():
         means.setdefault((method, variant), []).append(100 * float(np.mean(values)))
     methods = list(dict.fromkeys(method for method, _ in means))
-    variants = sorted({variant for _, variant in means}, key=_by_number)
+    variants = sorted({variant for _, variant in means}, key=by_number)
     final = {method: np.mean(means[method, variants[-1]]) for method in methods if (method, variants[-1]) in means}
     methods.sort(key=lambda method: -float(final.get(method, 0.0)))
     shown = [(v.partition("=")[2], *(_spread_of(means.get((method, v), [])) for method in methods)) for v in variants]
@@ -301,12 +347,23 @@ def _of_growth(stored: StoredRun, outcomes: Sequence[Outcome]) -> Section:
         f"As the paper's Figure 3: mean top-1 over the tasks while the hub grows model by model, in {count} random "
         "orders; in brackets and as a band, the middle 90 % of the orders."
     )
-    sizes = [number for v in variants if (number := _number(v)) is not None]
+    if len(kept) < len(tasks):
+        text += f" Of {len(tasks)} tasks, the {len(kept)} of which every model has a value: all points are of the same."
+    sizes = [number for v in variants if (number := number_of(v)) is not None]
     figure = line_svg("mean top-1 as the hub grows", "models in the hub", "top-1 %", sizes, lines)
     table = Table(("models", *methods), tuple(shown))
     return Section(
         f"{suite}-figure-3", f"{suite}: Figure 3, growth of the hub", stored.plan.command, text, table, figure
     )
+
+
+def _always_known(outcomes: Sequence[Outcome]) -> set[str]:
+    """Return the tasks that no order lacks at any size; all if there are none such."""
+    points = {(one.seed, one.variant) for one in outcomes}
+    of_task: dict[str, set[tuple[int, str]]] = {}
+    for one in outcomes:
+        of_task.setdefault(one.task, set()).add((one.seed, one.variant))
+    return {task for task, has in of_task.items() if has == points} or set(of_task)
 
 
 def _of_subhubs(stored: StoredRun, outcomes: Sequence[Outcome]) -> Section:
@@ -371,18 +428,6 @@ def _percent(row: Row | None, end: str) -> float:
 
 def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _number(variant: str) -> float | None:
-    try:
-        return float(variant.partition("=")[2])
-    except ValueError:
-        return None
-
-
-def _by_number(variant: str) -> tuple[float, str]:
-    number = _number(variant)
-    return (np.inf if number is None else number), variant
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

@@ -133,7 +133,7 @@ def stored_outcomes(path: Path | str, run: int) -> list[Outcome]:
 
 
 def stored_runs(path: Path | str) -> list[StoredRun]:
-    """Return all runs, in the order of their beginning.
+    """Return all runs, in the order of their beginning; none of a file that has published results alone.
 
     Raises:
         SourceUnreadable: if there is no such file, or it cannot be used.
@@ -144,8 +144,8 @@ def stored_runs(path: Path | str) -> list[StoredRun]:
             FROM bench_run AS r LEFT JOIN bench_finished USING (run)
         ORDER BY run
     """
-    with _opened(path) as db:
-        rows = db.execute(query).fetchall()
+    with opened(path) as db:
+        rows = db.execute(query).fetchall() if _has_runs(db) else []
     return [
         StoredRun(
             run,
@@ -163,9 +163,13 @@ def _opened(path: Path | str, write: bool = False) -> Iterator[duckdb.DuckDBPyCo
     with opened(path, write) as db:
         if write:
             db.execute(SCHEMA.read_text(encoding="utf-8"))
-        elif not db.execute("FROM duckdb_tables() WHERE table_name = 'bench_run'").fetchall():
+        elif not _has_runs(db):
             raise SourceUnreadable(path, "no benchmark is in it yet; begin with `mllctl bench run demo`")
         yield db
+
+
+def _has_runs(db: duckdb.DuckDBPyConnection) -> bool:
+    return bool(db.execute("FROM duckdb_tables() WHERE table_name = 'bench_run'").fetchall())
 
 
 def _plain(value: object) -> object:

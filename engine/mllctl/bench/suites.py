@@ -26,6 +26,8 @@ Of a `hub` suite, tasks are a task file and its pack among the shipped files, `t
     universal   the data set that stands for all tasks
     leave_out   data sets that are no tasks
     source      whose results; must be named where several are imported
+    metric      which; must be named where a data set has several
+    protocol    how measured; must be named where there are several
 """
 
 import hashlib
@@ -80,6 +82,7 @@ class Suite:
 
     Attributes:
         name: of the file, without its ending.
+        asked: as commands name it: the name of a shipped one, or the path of the file.
         about: what it is.
         kind: `hub` or `published`.
         digest: SHA-256 of the file.
@@ -93,10 +96,11 @@ class Suite:
         task_file: and of a shipped task file, with its pack; None if there is none.
         sample_sets: what the hub should have been labelled on.
         universal: the data set, or the domain of sample images, that stands for all tasks.
-        leave_out, source: of published results.
+        leave_out, source, metric, protocol: of published results.
     """
 
     name: str
+    asked: str
     about: str
     kind: Kind
     digest: str
@@ -112,12 +116,14 @@ class Suite:
     universal: str
     leave_out: tuple[str, ...]
     source: str | None
+    metric: str | None
+    protocol: str | None
 
 
 def shipped_suites() -> dict[str, Suite]:
     """Return the suites that every installation has, by name."""
     paths = sorted(mllctl_data.path("suites").glob(f"*{ENDING}"))
-    return {path.stem: _read(path) for path in paths}
+    return {path.stem: _read(path, path.stem) for path in paths}
 
 
 def read_suite(name: str) -> Suite:
@@ -130,12 +136,14 @@ def read_suite(name: str) -> Suite:
     shipped = mllctl_data.path("suites", f"{name}{ENDING}")
     path = Path(name)
     if path.suffix != ENDING and shipped.is_file():
-        return _read(shipped)
+        return _read(shipped, name)
     if not path.is_file():
         known = sorted(shipped_suites())
         close = near_names(name, known) or known
         raise InvalidTask(f"no suite {name!r}; there are {', '.join(close)}, or name a file that ends in {ENDING}")
-    return _read(path)
+    if mllctl_data.path("suites", path.name).is_file():
+        raise SourceUnreadable(path, f"{path.stem} is a suite that is shipped; give the file another name")
+    return _read(path, name)
 
 
 def present_tasks(suite: Suite, data: Path | None = None) -> tuple[list[Task], tuple[str, ...]]:
@@ -194,7 +202,7 @@ def _other_than_declared(declared: DeclaredTask, task: Task) -> str:
     return ""
 
 
-def _read(path: Path) -> Suite:
+def _read(path: Path, asked: str) -> Suite:
     try:
         content = path.read_bytes()
         facts = tomllib.loads(content.decode())
@@ -203,6 +211,7 @@ def _read(path: Path) -> Suite:
     _check(path, facts)
     return Suite(
         name=path.stem,
+        asked=asked,
         about=facts.get("about", ""),
         kind=facts["kind"],
         digest=hashlib.sha256(content).hexdigest(),
@@ -218,10 +227,12 @@ def _read(path: Path) -> Suite:
         universal=facts.get("universal", ""),
         leave_out=tuple(facts.get("leave_out", ())),
         source=facts.get("source"),
+        metric=facts.get("metric"),
+        protocol=facts.get("protocol"),
     )
 
 
-# Key of a suite -> what it may hold.
+# Key of a suite -> what it may hold; of a list, what each of its items is.
 _KEYS: Mapping[str, tuple[type, ...]] = {
     "about": (str,),
     "kind": (str,),
@@ -237,7 +248,20 @@ _KEYS: Mapping[str, tuple[type, ...]] = {
     "universal": (str,),
     "leave_out": (list,),
     "source": (str,),
+    "metric": (str,),
+    "protocol": (str,),
 }
+_ITEMS: Mapping[str, type] = {
+    "methods": str,
+    "seeds": int,
+    "leave_out": str,
+    "classes": str,
+    "task": dict,
+    "sample_set": dict,
+}
+_OF_HUB = ("task", "tasks", "images", "sample_set")
+_OF_PUBLISHED = ("leave_out", "source", "metric", "protocol")
+_SAMPLE_KEYS: Mapping[str, tuple[type, ...]] = {"name": (str,), "domain": (str,)}
 _TASK_KEYS: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
     "domain": (str,),
@@ -253,8 +277,19 @@ def _check(path: Path, facts: Mapping[str, Any]) -> None:
     _check_keys(path, facts, _KEYS, "a suite")
     if facts.get("kind") not in get_args(Kind):
         raise SourceUnreadable(path, f"kind must be one of {', '.join(get_args(Kind))}, got {facts.get('kind')!r}")
+    other = _OF_PUBLISHED if facts["kind"] == "hub" else _OF_HUB
+    if foreign := next((key for key in other if key in facts), None):
+        raise SourceUnreadable(path, f"a suite of kind {facts['kind']} has no {foreign}")
+    if "task" in facts and "tasks" in facts:
+        raise SourceUnreadable(path, "give [[task]] tables, or tasks and images that are shipped, not both")
+    if facts.get("models", "all") not in ("all", "paper"):
+        raise SourceUnreadable(path, f"models must be all or paper, got {facts['models']!r}")
+    for sample in facts.get("sample_set", ()):
+        _check_keys(path, sample, _SAMPLE_KEYS, "a sample set")
+        if not sample.get("name"):
+            raise SourceUnreadable(path, "a sample set needs name")
     seeds = facts.get("seeds", [0])
-    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
+    if not seeds or any(not 0 <= seed < 2**32 for seed in seeds):
         raise SourceUnreadable(path, f"seeds must be whole numbers of at least 0, got {seeds}")
     for name in (*facts.get("methods", ()), facts.get("against", "inb")):
         check_method(name)
@@ -314,3 +349,5 @@ def _check_keys(path: Path, facts: Mapping[str, Any], keys: Mapping[str, tuple[t
         if type(value) not in keys[key]:
             wanted = " or ".join(kind.__name__ for kind in keys[key])
             raise SourceUnreadable(path, f"{key} must be {wanted}, got {value!r}")
+        if isinstance(value, list) and any(type(item) is not _ITEMS[key] for item in value):
+            raise SourceUnreadable(path, f"{key} must be a list of {_ITEMS[key].__name__}, got {value!r}")

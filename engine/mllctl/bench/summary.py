@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mllctl.bench.measuring import ALL, MASS, MODELS, REGRET, TOP1
-from mllctl.bench.records import MEAN, Outcome
+from mllctl.bench.measuring import ALL, MASS, TOP1
+from mllctl.bench.records import MEAN, PRINTED, Outcome
 from mllctl.kernels.arrays import Float
 from mllctl.kernels.bootstrap import central_interval, resample_mean
 from mllctl.kernels.paired import sign_flip
@@ -25,6 +25,7 @@ class Row:
         method, metric: as of `Outcome`.
         value: None where the metric is not defined.
         low, high: ends of the middle 90 %: over the images of a task, of a mean over tasks; None where there is none.
+        tasks: of how many tasks the value is.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Row:
     value: float | None
     low: float | None
     high: float | None
+    tasks: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,15 @@ def task_rows(outcomes: Sequence[Outcome], metrics: Sequence[str] = ALL) -> list
     for one in outcomes:
         if one.metric in metrics:
             groups.setdefault((one.task, one.variant, one.method, one.metric), []).append(one)
-    return [
-        Row(*key, *(_mean([getattr(one, name) for one in few]) for name in ("value", "low", "high")))
-        for key, few in groups.items()
-    ]
+    rows = []
+    for key, few in groups.items():
+        value, low, high = (_mean([getattr(one, name) for one in few]) for name in ("value", "low", "high"))
+        rows.append(Row(*key, value, low, high))
+    return rows
 
 
 def mean_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the mean over tasks of each variant, method and metric, with an interval over the tasks."""
+    """Return the mean of each variant, method and metric over the tasks that have it, with an interval over them."""
     groups: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         values = groups.setdefault((row.variant, row.method, row.metric), [])
@@ -82,11 +85,11 @@ def mean_rows(rows: Sequence[Row]) -> list[Row]:
     means = []
     for (variant, method, metric), values in groups.items():
         if values:
-            # All methods and metrics draw the same tasks.
+            # Those that are defined of all tasks draw the same ones.
             low, high = central_interval(resample_mean(np.array(values), RESAMPLES, np.random.default_rng(0)), MASS)
-            means.append(Row(MEAN, variant, method, metric, float(np.mean(values)), low, high))
+            means.append(Row(MEAN, variant, method, metric, float(np.mean(values)), low, high, len(values)))
         else:
-            means.append(Row(MEAN, variant, method, metric, None, None, None))
+            means.append(Row(MEAN, variant, method, metric, None, None, None, 0))
     return means
 
 
@@ -100,7 +103,8 @@ def compare(rows: Sequence[Row], against: str, metric: str = TOP1, variant: str 
         variant: within which.
 
     Returns:
-        one for each other method that has a task in common with it.
+        one for each other method that has a task in common with it and was measured: what the paper prints is of
+        other models.
     """
     values: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -109,7 +113,7 @@ def compare(rows: Sequence[Row], against: str, metric: str = TOP1, variant: str 
     comparisons = []
     for method, of_task in values.items():
         common = [task for task in of_task if task in values.get(against, {})]
-        if method != against and common:
+        if method != against and common and not method.startswith(PRINTED):
             apart = np.array([of_task[task] - values[against][task] for task in common])
             comparisons.append(_compared(method, against, metric, apart))
     return comparisons
@@ -132,14 +136,27 @@ def _compared(method: str, against: str, metric: str, apart: Float) -> Compariso
 
 
 def order_of(means: Sequence[Row]) -> list[str]:
-    """Return the methods by their mean top-1, the best first, ties by name; those that have none last."""
+    """Return the methods by mean top-1, the best first, ties by name; then those without, then printed ones."""
     top1 = {row.method: row.value for row in means if row.metric == TOP1 and row.value is not None}
-    return sorted({row.method for row in means}, key=lambda method: (-top1.get(method, -1.0), method))
+    every = {row.method for row in means}
+    return sorted(every, key=lambda method: (method.startswith(PRINTED), -top1.get(method, -1.0), method))
+
+
+def by_number(variant: str) -> tuple[str, float, str]:
+    """Return what variants are sorted by: the option, then its value as a number, else as a word."""
+    name, _, value = variant.partition("=")
+    number = number_of(variant)
+    return (name, np.inf, value) if number is None else (name, number, "")
+
+
+def number_of(variant: str) -> float | None:
+    """Return the value of a variant such as `alpha=0.5`; None if it is no number."""
+    try:
+        return float(variant.partition("=")[2])
+    except ValueError:
+        return None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-__all__ = ["MODELS", "REGRET", "TOP1", "Comparison", "Row", "compare", "mean_rows", "order_of", "task_rows"]

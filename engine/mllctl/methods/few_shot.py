@@ -1,4 +1,4 @@
-"""Methods that see a few images of the task with their truth: hits, transferability scores, and MLL put right by them.
+"""Methods that see a few images of the task: hits, transferability scores, and MLL put right by them.
 
 The scores are those of `kernels.transferability`; what they measure, how well features could be trained on, is not what
 is asked here, where nothing is trained, and that is why they are among the methods.
@@ -63,7 +63,7 @@ FEW_SHOT = (
     Method(
         "few-unlabelled",
         "MLL, told the domain by a few images without their truth",
-        "few images",
+        "unlabelled images",
         _likened,
         need="embeddings",
     ),

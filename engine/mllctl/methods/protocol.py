@@ -1,7 +1,7 @@
 """What a method of choosing is: what it may see, and what it says."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -11,9 +11,10 @@ from mllctl.kernels.ensemble import Weighting, ensemble_confidence
 from mllctl.kernels.reuse import best_models
 from mllctl.select import Selection
 
-# What a method looks at: facts on models, a hub's labels, a few images of the task with their truth, what models reach
-# on the other tasks, or on this one.
-Sight = Literal["facts", "hub", "few images", "other tasks", "truth"]
+# What a method looks at: facts on models, a hub's labels, a few images of the task, with their truth or without it,
+# what models reach on the other tasks, or on this one.
+Sight = Literal["facts", "hub", "unlabelled images", "few images", "other tasks", "truth"]
+OF_IMAGES: tuple[Sight, ...] = ("unlabelled images", "few images")
 # Sizes of models, what they reach on the universal sample set, what they make of stand-in texts, a hub's embeddings.
 Need = Literal["parameters", "universal", "texts", "embeddings"]
 Select = Callable[..., Selection]
@@ -23,10 +24,10 @@ Liken = Callable[[tuple[Float, ...]], Selection]
 
 @dataclass(frozen=True)
 class FewImages:
-    """Images of the task whose truth a method may see; what it chooses is measured on others.
+    """Images of the task that a method may see; what it chooses is measured on others.
 
     Attributes:
-        truth: class of each image, shape (n,).
+        truth: class of each image, shape (n,); -1 of all for a method that may not know it.
         probability: what each model answers, shape (m, n, c).
         features: what each model makes of them, of shape (n, d).
     """
@@ -75,12 +76,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Afterwards:
-    """What is known once models have answered; methods that see only facts or a hub are not handed it.
+    """What is known once models have answered; only methods that see other tasks or the truth are handed it.
 
     Attributes:
         others: what models reach on the other tasks, nan where not known, shape (t, m).
-        reached: what they reach on this one, shape (m,).
-        probability: what they answer, shape (m, i, c); None where only `reached` is known.
+        reached: what they reach on this one, shape (m,); nan for a method that sees no more than other tasks.
+        probability: what they answer, shape (m, i, c); None where only `reached` is known, and to such a method.
         truth: class of each image, shape (i,); None likewise.
         texts: as of `Asked`, of the other tasks, shape (t, m, f).
     """
@@ -167,9 +168,29 @@ class Method:
     per_class: bool = False
     need: Need | None = None
 
+    @property
+    def sees_images(self) -> bool:
+        """Whether it is handed images of the task, and is to be measured on others."""
+        return self.sees in OF_IMAGES
+
     def __call__(self, asked: Asked, afterwards: Afterwards) -> Choice:
         """Choose, with no more to look at than it may."""
-        return self.choose(asked, afterwards if self.sees in ("other tasks", "truth") else None)
+        if self.sees not in ("hub", *OF_IMAGES):
+            asked = replace(asked, select=None, typical=None, blend=None, liken=None)
+        if self.need not in ("universal", "texts"):
+            asked = replace(asked, universal=np.full(asked.universal.shape, np.nan))
+        if self.need != "texts":
+            asked = replace(asked, texts=None)
+        if not self.sees_images:
+            asked = replace(asked, few=None)
+        elif asked.few is not None and self.sees != "few images":
+            asked = replace(asked, few=replace(asked.few, truth=np.full_like(asked.few.truth, -1)))
+        if self.sees == "truth":
+            return self.choose(asked, afterwards)
+        if self.sees != "other tasks":
+            return self.choose(asked, None)
+        reached = np.full(afterwards.reached.shape, np.nan)
+        return self.choose(asked, replace(afterwards, reached=reached, probability=None, truth=None))
 
 
 def known(afterwards: Afterwards | None) -> Afterwards:

@@ -56,6 +56,8 @@ def _json_items(path: Path) -> list[Any]:
         read = [_parse(line) for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else _parse(text)
     except json.JSONDecodeError as error:
         raise SourceUnreadable(path, f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise SourceUnreadable(path, "not a table: lists in lists without end") from error
     return read if isinstance(read, list) else [read]
 
 
@@ -76,10 +78,20 @@ def _table(path: Path, items: Iterable[Any]) -> Rows:
         cells = {name: "" if value is None else value for name, value in flat.items()}
         left.update(dict.fromkeys(name for name, value in cells.items() if not isinstance(value, str)))
         row = {name: value.strip() for name, value in cells.items() if isinstance(value, str)}
+        _refuse_half_letters(path, number, row)
         columns.update(dict.fromkeys(row))
         rows.append((number, row))
     notes = (f"left out, neither text nor a number: {', '.join(left)}",) if left else ()
     return Rows(str(path), tuple(columns), tuple(rows), notes)
+
+
+def _refuse_half_letters(path: Path, number: int, row: Mapping[str, str]) -> None:
+    """Refuse what JSON can write and no text can hold: one of the two halves of a letter."""
+    for name, value in row.items():
+        try:
+            (name + value).encode()
+        except UnicodeEncodeError as error:
+            raise SourceUnreadable(path, f"row {number}: {name!a} or its value {value!a} is not text") from error
 
 
 def _text(path: Path) -> str:

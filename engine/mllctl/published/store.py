@@ -28,6 +28,7 @@ class StoredSource:
         source: its name.
         results, models, datasets: how many.
         notes: of its imports, in their order.
+        paths: of the files that were imported, as they were named, each once.
     """
 
     source: str
@@ -35,6 +36,7 @@ class StoredSource:
     models: int
     datasets: int
     notes: tuple[str, ...]
+    paths: tuple[str, ...]
 
 
 def append_results(path: Path | str, imported: Imported) -> int:
@@ -95,11 +97,11 @@ def stored_sources(path: Path | str) -> list[StoredSource]:
     """
     query = """
             WITH told AS (
-                 SELECT source, flatten(list(notes ORDER BY import)) AS notes
+                 SELECT source, flatten(list(notes ORDER BY import)) AS notes, list(DISTINCT path) AS paths
                    FROM (SELECT DISTINCT source, import FROM results) JOIN import USING (import)
                GROUP BY source)
           SELECT source, count(*)::BIGINT, count(DISTINCT model)::BIGINT, count(DISTINCT dataset)::BIGINT,
-                 any_value(notes)
+                 any_value(notes), list_sort(any_value(paths))
             FROM results JOIN told USING (source)
         GROUP BY source
         ORDER BY source
@@ -107,8 +109,8 @@ def stored_sources(path: Path | str) -> list[StoredSource]:
     with opened(path) as db:
         rows = db.execute(query).fetchall()
     return [
-        StoredSource(source, results, models, datasets, tuple(notes))
-        for source, results, models, datasets, notes in rows
+        StoredSource(source, results, models, datasets, tuple(notes), tuple(paths))
+        for source, results, models, datasets, notes, paths in rows
     ]
 
 
@@ -135,7 +137,7 @@ def _refuse_contradictions(db: duckdb.DuckDBPyConnection, path: Path | str, impo
     """
     for metric, model, dataset, value, stored, source in db.execute(query).fetchall():
         said = f"{metric} of {model} on {dataset} is {value:g}, and {stored:g} in {path}, both of source {source!r}"
-        raise SourceUnreadable(imported.path, f"{said}; import it under another name, source=...")
+        raise SourceUnreadable(imported.path, f"{said}; import it under another name with `--source`")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ number between 0 and 1 stands beside them. Where one does, nobody can tell, and 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from mllctl.errors import SourceUnreadable
 from mllctl.published.formats import UNSTATED
@@ -29,7 +29,7 @@ def read_results_of(path: str, cells: Sequence[Cell]) -> tuple[tuple[Result, ...
     """
     present = [cell for cell in cells if cell.text.lower() not in ABSENT]
     if not present:
-        raise SourceUnreadable(path, "no value in it; the format is perhaps another, name it with format=...")
+        raise SourceUnreadable(path, "no value in it; the format is perhaps another, name it with `--format`")
     numbers = [_number(path, cell) for cell in present]
     units = _units(path, present, numbers)
     called = _called(present)
@@ -59,7 +59,10 @@ def _number(path: str, cell: Cell) -> Decimal:
     text = cell.text.removesuffix("%").rstrip()
     if not _NUMBER.fullmatch(text):
         raise _refused(path, cell, f"{cell.text!r} is not a number; values are between 0 and 1, or per cent")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:  # an exponent of more digits than a decimal has
+        raise _refused(path, cell, f"{cell.text!r} is out of range; values are between 0 and 1, or per cent") from error
 
 
 def _units(path: str, cells: Sequence[Cell], numbers: Sequence[Decimal]) -> list[Unit]:
@@ -75,7 +78,9 @@ def _units(path: str, cells: Sequence[Cell], numbers: Sequence[Decimal]) -> list
         if large is not None and small is not None:
             one, other = cells[small], cells[large]
             beside = f"{one.text} beside {other.text} in row {other.row}, column {other.column!r}"
-            raise _refused(path, one, f"{beside}: percent or not? say unit='percent' or unit='fraction'")
+            raise _refused(
+                path, one, f"{beside}: percent or not? give its unit with `--unit percent` or `--unit fraction`"
+            )
         for n in members:
             units[n] = "fraction" if large is None else "percent"
     return [unit or "fraction" for unit in units]
