@@ -11,7 +11,6 @@ from mllctl.bench.store import (
     stored_cells,
     stored_outcomes,
     stored_runs,
-    stored_seconds,
 )
 from mllctl.errors import SourceUnreadable
 from mllctl.published import Imported, Result, append_results, stored_results
@@ -43,7 +42,6 @@ def test_what_is_added_comes_back(path):
         Outcome(0, "u", "", "m", "top-1", None, 0.25, 0.75),
     ]
     assert stored_cells(path, run) == {(0, "t", "", "m"), (0, "u", "", "m")}
-    assert stored_seconds(path, run) == {"m": 0.25}
     [one] = stored_runs(path)
     assert (one.run, one.plan, one.cells, one.finished) == (0, PLAN, 2, None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mllctl.bench.records import KINDS, StoredRun
 from mllctl.bench.sections import Section, Table, run_sections
-from mllctl.bench.store import stored_outcomes, stored_runs, stored_seconds
+from mllctl.bench.store import stored_outcomes, stored_runs
 from mllctl.errors import InvalidTask
 from mllctl.files import write_whole
 from mllctl.published import paper_slips
@@ -72,7 +72,7 @@ def write_report(path: Path, folder: Path, runs: Sequence[StoredRun]) -> list[Se
     sections: list[Section] = []
     for one in runs:
         taken = {section.key for section in sections}
-        for section in run_sections(one, stored_outcomes(path, one.run), stored_seconds(path, one.run)):
+        for section in run_sections(one, stored_outcomes(path, one.run)):
             again = section.key in taken
             sections.append(_apart(section, one.run) if again else section)
     for section in sections:

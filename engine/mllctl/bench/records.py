@@ -64,7 +64,7 @@ class Cell:
     Attributes:
         seed, task, variant, method: as of `Outcome`.
         chosen: models, most used first.
-        seconds: that choosing took.
+        seconds: that choosing took; a selection that several methods share counts for the first.
         outcomes: of the task and method.
     """
 

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS bench_cell (
     variant VARCHAR NOT NULL,          -- 'alpha=0.5'; empty where nothing was changed
     method VARCHAR NOT NULL,
     chosen VARCHAR[] NOT NULL,         -- models, most used first
-    seconds DOUBLE NOT NULL,           -- that choosing took
+    seconds DOUBLE NOT NULL,           -- that choosing took; what methods share counts for the first
     PRIMARY KEY (run, seed, task, variant, method)
 );
 

@@ -1,7 +1,7 @@
 """What a report says of a run: tables and charts, each with the command that makes it again."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +61,15 @@ class Section:
     figure: str | None = None
 
 
-def run_sections(stored: StoredRun, outcomes: Sequence[Outcome], seconds: Mapping[str, float]) -> Iterator[Section]:
+def run_sections(stored: StoredRun, outcomes: Sequence[Outcome]) -> Iterator[Section]:
     """Yield what is shown of a run, by its kind.
 
     Args:
         stored: the run.
         outcomes: all of it.
-        seconds: that choosing for a task took, by method.
     """
     if stored.plan.kind == RUN:
-        yield from _of_run(stored, outcomes, seconds)
+        yield from _of_run(stored, outcomes)
     elif stored.plan.kind == ABLATE:
         yield from _of_ablation(stored, outcomes)
     elif stored.plan.kind == GROW:
@@ -82,11 +81,11 @@ def run_sections(stored: StoredRun, outcomes: Sequence[Outcome], seconds: Mappin
 # -- a run ----------------------------------------------------------------------------------------------
 
 
-def _of_run(stored: StoredRun, outcomes: Sequence[Outcome], seconds: Mapping[str, float]) -> Iterator[Section]:
+def _of_run(stored: StoredRun, outcomes: Sequence[Outcome]) -> Iterator[Section]:
     suite, command = stored.plan.suite, stored.plan.command
     rows = task_rows(outcomes)
     means = mean_rows(rows)
-    yield _methods(stored, rows, means, seconds)
+    yield _methods(stored, rows, means)
     yield _tasks(stored, rows, means)
     for number, k in ((1, 1), (2, 3)):
         if any(row.method in LIKE_TABLES[k][2:4] for row in rows):
@@ -97,7 +96,7 @@ def _of_run(stored: StoredRun, outcomes: Sequence[Outcome], seconds: Mapping[str
             yield section
 
 
-def _methods(stored: StoredRun, rows: Sequence[Row], means: Sequence[Row], seconds: Mapping[str, float]) -> Section:
+def _methods(stored: StoredRun, rows: Sequence[Row], means: Sequence[Row]) -> Section:
     suite, against = stored.plan.suite, stored.plan.settings["against"]
     count = len({row.task for row in rows})
     of = {(row.method, row.metric): row for row in means}
@@ -111,21 +110,20 @@ def _methods(stored: StoredRun, rows: Sequence[Row], means: Sequence[Row], secon
         cells += [f"{100 * ahead.mean:+.1f} ({100 * ahead.low:+.1f} to {100 * ahead.high:+.1f})" if ahead else ""]
         cells += [f"{ahead.better}/{ahead.worse}" if ahead else "", _p(ahead.p) if ahead else ""]
         cells += [_value(of.get((method, metric)), metric) for metric in NAMED.values() if metric != TOP1]
-        cells.append(f"{seconds[method]:.3f}" if method in seconds and method in METHODS else "")
         shown.append((*cells, METHODS[method].about if method in METHODS else "printed in the paper"))
     text = (
         f"Means over {count} tasks; in brackets the middle 90 % of means of tasks drawn with replacement. p is of a "
         f"test by flipping signs of the differences to {against}, not corrected for the number of methods. Regret is "
         "to the best single model of the task; methods that let several models answer have no ranking, and may have a "
-        "regret below 0. R5 and tau are LOVM's. ms is of the chosen models for an image, choose, s the median that "
-        f"choosing took for a task.{_of_other_metrics(stored)}"
+        "regret below 0. R5 and tau are LOVM's. ms is what the chosen models take for an "
+        f"image.{_of_other_metrics(stored)}"
     )
     if any(row.method.startswith(PRINTED) for row in rows):
         text += " What the paper prints is of its own hub and images, and is compared with nothing."
     if not apart:
         text += f" {against} was not asked: nothing is compared with it."
-    columns = ("method", "top-1 %", f"ahead of {against}", "better/worse", "p", *list(NAMED)[1:], "choose, s")
-    table = Table((*columns, "what it is"), tuple(shown))
+    columns = ("method", "top-1 %", f"ahead of {against}", "better/worse", "p", *list(NAMED)[1:], "what it is")
+    table = Table(columns, tuple(shown))
     return Section(f"{suite}-methods", f"{suite}: methods", stored.plan.command, text, table)
 
 

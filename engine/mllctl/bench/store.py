@@ -99,23 +99,6 @@ def stored_cells(path: Path | str, run: int) -> set[tuple[int, str, str, str]]:
         return set(db.execute(query, {"run": run}).fetchall())
 
 
-def stored_seconds(path: Path | str, run: int) -> dict[str, float]:
-    """Return the median seconds that choosing for a task took, by method, of what nothing was changed of.
-
-    Raises:
-        SourceUnreadable: if there is no such file, or it cannot be used.
-    """
-    query = """
-          SELECT method, median(seconds)
-            FROM bench_cell
-           WHERE run = $run AND variant = ''
-        GROUP BY method
-        ORDER BY method
-    """
-    with _opened(path) as db:
-        return dict(db.execute(query, {"run": run}).fetchall())
-
-
 def stored_outcomes(path: Path | str, run: int) -> list[Outcome]:
     """Return all numbers of a run, in an order that does not depend on when they were made.
 
