@@ -486,6 +486,7 @@ KEYS = {
     "rank": {
         "models[].model": "Name of its file, without the ending; models are in the order of the first score.",
         "models[].truth": "What it really reached; null without --truth.",
+        "models[].emms_weights.*": "What EMMS gave each encoder of the F-labels, summing to 1; null without its score.",
         "models[].summing_seconds": "What it took to sum up its features, which the scores share.",
         "models[].scores[].score": "Name.",
         "models[].scores[].value": "The greater the better; null if the model lacks what the score needs.",
@@ -494,6 +495,7 @@ KEYS = {
         "scores[].weighted_tau": "Weighted Kendall tau with the truth; null without, or where it is undefined.",
         "scores[].agreement[].score": "Another score, or itself.",
         "scores[].agreement[].weighted_tau": "Weighted Kendall tau of the two; null where it is undefined.",
+        "notes[]": "Which models lack what a score needs, and which scores say little of these features.",
     },
     "evaluate": {
         "mean_top1.*": "Mean top-1 of each method over the tasks, in [0, 1].",

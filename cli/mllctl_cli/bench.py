@@ -358,6 +358,8 @@ def list_(results: ResultsOption = DEFAULT_RESULTS, json: JsonOption = False) ->
 
     Example: mllctl bench list
     """
+    if results != DEFAULT_RESULTS and not results.exists():
+        render.say(f"there is no {results} yet")
     suites = [{"suite": one.name, "kind": one.kind, "about": one.about} for one in shipped_suites().values()]
     runs, imports = _stored(results)
     if json:
@@ -388,7 +390,7 @@ def _stored(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             "kind": one.plan.kind,
             "suite": one.plan.suite,
             "started": f"{one.started:%Y-%m-%d %H:%M}",
-            "finished": f"{one.finished:%Y-%m-%d %H:%M}" if one.finished else "interrupted",
+            "finished": f"{one.finished:%Y-%m-%d %H:%M}" if one.finished else "unfinished",
             "cells": one.cells,
             "command": one.plan.command,
         }

@@ -88,7 +88,8 @@ def rank(
     features. emms and logme_f read F-labels, which --encoders make of labels, texts and boxes; logme_regression reads
     targets or boxes, every other score labels. Nothing is trained. Models are in the order of the first score. With
     the truth each score is told with its weighted Kendall tau: 1 if it orders models as they really are, 0 if it says
-    nothing. Images that cannot be read are reported and skipped (exit code 3).
+    nothing. Images that cannot be read are reported and skipped, and models that lack what a score needs stand last
+    (exit code 3).
 
     Example: mllctl rank --images photos/ --scores logme,emms --encoders all
     """
@@ -111,10 +112,12 @@ def rank(
     reached = read_truth(truth, names) if truth else None
     with render.progress() as progress:
         ranking = rank_models(task, wanted, reached, progress)
-    _print(ranking, json)
+    _print(ranking, task.foundation, json)
+    for note in ranking.notes:
+        render.say(note)
     for one in skipped:
         render.say(f"skipped {one.path}: {one.reason}")
-    if skipped:
+    if skipped or any(ranking.without):
         raise typer.Exit(3)
 
 
@@ -125,6 +128,11 @@ def _shown(
     from mllctl.reuse.features import image_features
     from mllctl.reuse.showing import Showing
 
+    for name in ("leep", "nce", "logme_regression"):
+        if name in scores:
+            raise InvalidTask(
+                f"{name} needs outputs or targets, which images have not; leave it out, or give --features"
+            )
     passed: list[str] = []
     with Hub.open(hub_path(hub)) as opened, render.progress() as progress:
         known = [model.card.name for model in opened.models()]
@@ -153,9 +161,9 @@ def _encoders(names: str) -> list[Any]:
     return [RememberingEncoder(open_encoder(name), cache_folder()) for name in wanted]
 
 
-def _print(ranking: Ranking, json: bool) -> None:
+def _print(ranking: Ranking, foundation: Sequence[str], json: bool) -> None:
     if json:
-        render.print_json(_as_json(ranking))
+        render.print_json(_as_json(ranking, foundation))
         return
     columns = ("model", *ranking.scores, *(() if ranking.truth is None else ("truth",)))
     rows = [(ranking.models[m], *_row(ranking, m)) for m in ranking.best_first()]
@@ -172,6 +180,10 @@ def _print(ranking: Ranking, json: bool) -> None:
         render.print_line()
         table = [(name, *map(_short, ranking.agreement[s])) for s, name in enumerate(ranking.scores)]
         render.print_table(("agreement", *ranking.scores), table, ranking.scores, ("agreement",))
+    if ranking.weights is not None and len(foundation) > 1:
+        render.print_line()
+        shares = [(ranking.models[m], *map(_short, ranking.weights[m])) for m in ranking.best_first()]
+        render.print_table(("weights of emms", *foundation), shares, foundation, ("weights of emms",))
 
 
 def _row(ranking: Ranking, m: int) -> list[str]:
@@ -187,13 +199,21 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _as_json(ranking: Ranking) -> dict[str, Any]:
+def _weights(ranking: Ranking, m: int, foundation: Sequence[str]) -> dict[str, float] | None:
+    if ranking.weights is None or np.isnan(ranking.weights[m]).any():
+        return None
+    return dict(zip(foundation, ranking.weights[m].tolist(), strict=True))
+
+
+def _as_json(ranking: Ranking, foundation: Sequence[str]) -> dict[str, Any]:
     return {
+        "notes": list(ranking.notes),
         "models": [
             {
                 "model": ranking.models[m],
                 "summing_seconds": float(ranking.summing[m]),
                 "truth": None if ranking.truth is None else float(ranking.truth[m]),
+                "emms_weights": _weights(ranking, m, foundation),
                 "scores": [
                     {"score": name, "value": _number(ranking.values[m, s]), "seconds": float(ranking.seconds[m, s])}
                     for s, name in enumerate(ranking.scores)

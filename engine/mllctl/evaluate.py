@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -46,6 +46,9 @@ from mllctl.methods import METHODS as WAYS
 from mllctl.select import select_models
 from mllctl.senses import plain_name
 from mllctl.stand_ins import StandIns, find_stand_ins
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Progress = Callable[[str, int, int], None]  # (model, images done, images in all)
 
@@ -496,6 +499,14 @@ def _embeddings(
     return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
 
 
+def _opened(uri: str) -> "Image.Image":
+    try:
+        return open_image(uri)
+    except SourceUnreadable as error:
+        reason = f"{error.reason}; take it out of the task, then give the command again"
+        raise SourceUnreadable(uri, reason) from error
+
+
 def _embedding_file(stored: StoredModel, content: Mapping[str, str], cache: Path) -> Path:
     key = hashlib.sha256("\n".join([stored.card.identity, *content.values()]).encode()).hexdigest()
     return cache / "embeddings" / f"{key}.npy"
@@ -513,7 +524,7 @@ def _embed(
     parts: dict[str, list[Float32]] = {name: [] for name, path in paths.items() if not path.is_file()}
     uris = list(content)
     for start in range(0, len(uris), BATCH) if parts else ():
-        images = [open_image(uri) for uri in uris[start : start + BATCH]]
+        images = [_opened(uri) for uri in uris[start : start + BATCH]]
         with one_batch():
             for name, made in parts.items():
                 made.append(loaded[name].encode_images(images))

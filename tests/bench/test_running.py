@@ -66,7 +66,7 @@ def whole(world, ground, tmp_path_factory):
 
 
 def test_what_is_missing_is_said(ground):
-    assert ground.missing == ("gone: no folder nowhere; it is the moon",)
+    assert ground.missing == ("gone: no folder nowhere beside the suite, and no --data DIR; it is the moon",)
     assert [task.name for task in ground.tasks] == ["pets", "drawn"]
 
 

@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import duckdb
 import pytest
@@ -13,7 +15,7 @@ from mllctl.bench.store import (
     stored_runs,
 )
 from mllctl.errors import SourceUnreadable
-from mllctl.published import Imported, Result, append_results, stored_results
+from mllctl.published import Imported, Result, append_results, store, stored_results
 
 PLAN = Plan("run", "demo", "mllctl bench run demo", "k" * 64, {"seeds": [0]}, {"numpy": "2"}, ("gone",))
 
@@ -61,7 +63,7 @@ def test_a_run_that_was_interrupted_goes_on_and_a_whole_one_does_not(path):
 def test_nothing_is_overwritten(path):
     run = begin_run(path, PLAN)
     add_cells(path, run, [cell()])
-    with pytest.raises(duckdb.ConstraintException):
+    with pytest.raises(SourceUnreadable, match="another process makes run 0, too"):
         add_cells(path, run, [cell("u"), cell(value=0.9)])
     assert [o.value for o in stored_outcomes(path, run)] == [None, 0.5]
 
@@ -87,3 +89,25 @@ def test_published_results_and_runs_share_a_file(path):
     run = begin_run(path, PLAN)
     assert stored_results(path) == [result]
     assert stored_outcomes(path, run) == []
+
+
+HOLDING = """
+import sys, time, duckdb
+with duckdb.connect(sys.argv[1], read_only=True):
+    print("open", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_a_file_that_somebody_looks_at_is_waited_for(path, monkeypatch):
+    run = begin_run(path, PLAN)
+    with subprocess.Popen([sys.executable, "-c", HOLDING, str(path), "1"], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout.readline() == b"open\n"
+        add_cells(path, run, [cell()])
+    monkeypatch.setattr(store, "PATIENCE", 0.2)
+    with subprocess.Popen([sys.executable, "-c", HOLDING, str(path), "60"], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout.readline() == b"open\n"
+        with pytest.raises(SourceUnreadable, match="another process has had it open for 0 s; close it there"):
+            add_cells(path, run, [cell("u")])
+        reader.kill()
+    assert len(stored_cells(path, run)) == 1

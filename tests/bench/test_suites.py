@@ -40,7 +40,7 @@ def test_what_is_there_of_mll17_runs_and_what_differs_is_said(tmp_path):
     assert (task.name, task.domain_text, task.kind) == ("MNIST", "digit picture", "image classification")
     assert task.classes == ("0 - zero", "1 - one")
     assert task.truth.tolist() == [0, 0, 1, 1]
-    assert "MNIST: has 2 classes, the suite says 10" in missing
+    assert "MNIST: has 2 classes, the suite says 10; it is run all the same" in missing
     assert len(missing) == 17
 
 
@@ -54,7 +54,7 @@ def test_a_suite_of_ones_own(tmp_path):
     [task], [missing] = present_tasks(suite)
     assert task.classes == ("cat", "dog")
     assert sorted(zip(task.uris, task.truth.tolist(), strict=True))[0][1] == 0
-    assert missing == "pets: has 4 images, the suite says 5"
+    assert missing == "pets: has 4 images, the suite says 5; it is run all the same"
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,12 @@ def test_a_folder_without_classes_is_refused(tmp_path):
     text = 'kind = "hub"\n[[task]]\nname = "pets"\nfolder = "photos"\n'
     with pytest.raises(SourceUnreadable, match="no class folders in it"):
         present_tasks(read_suite(written(tmp_path / "mine.toml", text)))
+
+
+def test_a_task_of_one_class_and_a_folder_that_is_none_are_refused(tmp_path):
+    paint_folder(tmp_path / "photos", ["dog.n.01"], 2)
+    text = 'kind = "hub"\n[[task]]\nname = "pets"\nfolder = "photos"\n'
+    with pytest.raises(SourceUnreadable, match="one class alone makes no task"):
+        present_tasks(read_suite(written(tmp_path / "mine.toml", text)))
+    with pytest.raises(InvalidTask, match="none of the classes; name folders as the classes, or add it to the task's"):
+        present_tasks(read_suite(written(tmp_path / "mine.toml", text + 'classes = ["cat", "car"]\n')))

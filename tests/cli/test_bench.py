@@ -74,7 +74,7 @@ def test_a_run_that_ends_in_ctrl_c_goes_on(run, hubs, suite, monkeypatch):
         patch.setattr(running, "add_cells", interrupted)
         assert run("bench", "run", suite, "--hub", hubs.labelled).code == 130
     listed = run("bench", "list", "--json").json
-    assert [one["finished"] for one in listed["runs"]] == ["interrupted"]
+    assert [one["finished"] for one in listed["runs"]] == ["unfinished"]
     assert run("bench", "run", suite, "--hub", hubs.labelled, "--json").json == whole
     assert len(stored_runs("bench.duckdb")) == 1
 

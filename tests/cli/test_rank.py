@@ -67,3 +67,20 @@ def test_what_makes_no_task_is_refused(run, hubs, pictures, tmp_path):
     assert run("rank", "--images", tmp_path / "empty", "--hub", hubs.labelled).code == 1
     unknown = run("rank", "--images", pictures, "--hub", hubs.labelled, "--scores", "logm")
     assert "no score 'logm'" in unknown.err
+
+
+def test_an_image_that_is_in_no_class_folder_is_skipped(run, hubs, pictures):
+    whole = run("rank", "--images", pictures, "--hub", hubs.labelled, "--json").json
+    (pictures / "loose.png").write_bytes((pictures / "dog" / "1.png").read_bytes())
+    done = run("rank", "--images", pictures, "--hub", hubs.labelled, "--json")
+    assert done.code == 3
+    assert "loose.png: not in a class folder" in done.err
+    values = [[model["scores"][0]["value"] for model in told["models"]] for told in (whole, done.json)]
+    assert values[0] == values[1]
+
+
+def test_scores_of_outputs_are_refused_before_images_are_shown(run, hubs, pictures, monkeypatch):
+    monkeypatch.setattr("mllctl.reuse.showing.load_same", None)
+    refused = run("rank", "--images", pictures, "--hub", hubs.labelled, "--scores", "logme,leep")
+    assert refused.code == 2
+    assert "leep needs outputs or targets, which images have not" in refused.err

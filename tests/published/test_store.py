@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mllctl.errors import SourceUnreadable
-from mllctl.published import Imported, Result, append_results, stored_results, stored_sources
+from mllctl.published import Imported, Result, append_results, store, stored_results, stored_sources
 
 
 def result(model="a/b", dataset="MNIST", value=0.5, source="S", protocol=""):
@@ -105,7 +105,8 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path):
         stored_results(tmp_path / "later.duckdb")
 
 
-def test_a_file_that_another_process_writes_is_said(tmp_path):
+def test_a_file_that_another_process_writes_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "PATIENCE", 0.1)
     path = tmp_path / "results.duckdb"
     append_results(path, imported(result()))
     hold = "import duckdb, sys; db = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
@@ -113,7 +114,7 @@ def test_a_file_that_another_process_writes_is_said(tmp_path):
         [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(SourceUnreadable, match="another process has it open"):
+        with pytest.raises(SourceUnreadable, match="another process has had it open for 0 s"):
             append_results(path, imported(replace(result(), value=0.5)))
         other.communicate()
     assert append_results(path, imported(result())) == 0

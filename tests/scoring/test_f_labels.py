@@ -188,7 +188,8 @@ def test_scores_say_what_kind_of_labels_they_read(tmp_path, run):
     texts = saved(tmp_path, {"texts": np.array(["an ape", "a bee", "an ape"])}, np.eye(3)[:, :2])
     said = run("rank", "--features", texts).err
     assert (
-        "no model has what logme needs: labels, a category an image; of texts and boxes emms and logme_f tell" in said
+        "no model has what logme needs: labels of two categories at least; of texts and boxes emms and logme_f tell"
+        in said
     )
     assert "f_labels.npz or --encoders" in run("rank", "--features", texts, "--scores", "logme_f").err
     assert "targets (n, t), or boxes" in run("rank", "--features", texts, "--scores", "logme_regression").err

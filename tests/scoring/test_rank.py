@@ -1,5 +1,7 @@
 """`rank`: from files of features to a table of scores."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -68,7 +70,7 @@ def test_the_command_prints_a_table_and_json(folder, run):
 def test_what_a_score_lacks_is_said(folder):
     (folder / "f_labels.npz").unlink()
     task = read_task(folder)
-    with pytest.raises(InvalidTask, match=r"no model has what emms needs: f_labels\.npz"):
+    with pytest.raises(InvalidTask, match=r"no model has what emms needs: F-labels of f_labels\.npz"):
         rank_models(task, ["emms"])
     with pytest.raises(InvalidTask, match="no score 'logm'; there are logme"):
         rank_models(task, ["logm"])
@@ -87,13 +89,102 @@ def test_what_a_score_lacks_is_said(folder):
         ({"features": np.full((3, 2), np.nan), "labels": np.zeros(3, int)}, "must be finite; row 0"),
         ({"features": np.ones((3, 2)), "labels": np.zeros(3)}, "labels must be integers or texts"),
         ({"features": np.ones((3, 2)), "labels": np.zeros(3, int), "outputs": -np.ones((3, 2))}, "logits are not"),
-        ({"features": np.array([[{}]], dtype=object), "labels": np.zeros(1, int)}, "not an .npz of plain arrays"),
+        ({"features": np.ones((3, 2)), "labels": np.zeros(3, int), "outputs": np.ones((3, 2))}, "row 0 sum to 2"),
+        ({"features": np.ones((0, 2)), "labels": np.zeros(0, int)}, "labels are of no image"),
+        ({"features": np.array([[{}]], dtype=object), "labels": np.zeros(1, int)}, r"dtype=str\)$"),
     ],
 )
 def test_bad_files_are_named(folder, arrays, said):
     np.savez(folder / "bad.npz", **arrays)
     with pytest.raises(SourceUnreadable, match=said):
         read_task(folder)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"features": [[1.0], [2.0]], "labels": ["a", "b"]}, "no column feature; columns are feature, output, label"),
+        ({"feature": [[1.0], [2.0, 3.0]], "label": ["a", "b"]}, "row 1, column feature: must be 1 numbers, as row 0"),
+        ({"feature": [[1.0, None], [2.0, 3.0]], "label": ["a", "b"]}, "row 0, column feature"),
+        ({"feature": [[1.0], [2.0]], "label": ["a", None]}, "row 1, column label: must be a value"),
+    ],
+)
+def test_bad_parquet_is_named_by_row_and_column(tmp_path, columns, said):
+    parquet.write_table(pa.table(columns), tmp_path / "bad.parquet")
+    with pytest.raises(SourceUnreadable, match=said):
+        read_task(tmp_path)
+
+
+def test_what_is_no_npz_is_said_without_recommending_pickle(tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"no arrays")
+    with pytest.raises(SourceUnreadable, match=r"not an \.npz of plain arrays") as refused:
+        read_task(tmp_path)
+    assert "pickle" not in str(refused.value)
+
+
+def saved(folder, **of_model):
+    for name, arrays in of_model.items():
+        np.savez(folder / f"{name}.npz", **arrays)
+    return read_task(folder)
+
+
+def test_models_without_a_score_are_last_and_said(tmp_path, run):
+    random = np.random.default_rng(0)
+    labels = np.arange(20) % 2
+    good = np.eye(2)[labels] + 0.1 * random.normal(size=(20, 2))
+    wide = random.normal(size=(20, 30))
+    saved(tmp_path, good={"features": good, "labels": labels}, wide={"features": wide, "labels": labels})
+    np.savez(tmp_path / "f_labels.npz", one=random.normal(size=(2, 4)), two=random.normal(size=(2, 4)))
+    done = run("rank", "--features", tmp_path, "--scores", "emms,h_score", "--json")
+    assert done.code == 3
+    assert [model["model"] for model in done.json["models"]] == ["good", "wide"]
+    assert "emms: none for 1 of 2 models, which stand last unranked; it needs F-labels" in done.err
+    assert "h_score: 1 of 2 models have no more images (20) than features" in done.err
+    assert len(done.json["notes"]) == 2
+    weights = [model["emms_weights"] for model in done.json["models"]]
+    assert weights[0].keys() == {"one", "two"}
+    assert sum(weights[0].values()) == pytest.approx(1)
+    assert weights[1] is None
+    shown = run("rank", "--features", tmp_path, "--scores", "emms")
+    assert "weights of emms" in shown.out
+
+
+def test_an_order_is_not_that_of_rounding_errors(tmp_path):
+    random = np.random.default_rng(1)
+    labels = np.arange(8) % 4
+    task = saved(
+        tmp_path, **{name: {"features": random.normal(size=(8, 40)), "labels": labels} for name in ("a", "b", "c", "d")}
+    )
+    ranking = rank_models(task, ["h_score", "logme"])
+    assert ranking.values[:, 0] == pytest.approx(3, abs=1e-9)
+    assert ranking.best_first() == [0, 1, 2, 3]
+    assert np.isnan(ranking.agreement[0, 1])
+
+
+@pytest.mark.parametrize("score", ["logme", "sfda", "gbc", "parc", "n_leep", "h_score"])
+def test_one_class_has_no_score(tmp_path, score):
+    task = saved(tmp_path, a={"features": np.ones((5, 2)), "labels": np.zeros(5, int)})
+    with pytest.raises(InvalidTask, match=f"no model has what {score} needs: .*labels of two categories"):
+        rank_models(task, [score])
+
+
+def test_texts_that_are_all_the_same_tell_nothing(tmp_path):
+    task = saved(tmp_path, a={"features": np.random.default_rng(0).normal(size=(5, 2)), "texts": np.array(["so"] * 5)})
+    told = dataclasses.replace(task, f_labels=np.ones((5, 3, 1)), foundation=("one",))
+    with pytest.raises(InvalidTask, match="not the same of all images"):
+        rank_models(told, ["emms"])
+
+
+def test_truths_are_read_by_their_header_and_not_twice(tmp_path):
+    path = tmp_path / "truth.csv"
+    path.write_text("value,model\n0.5,able\n0.6,fair\n")
+    assert read_truth(path, ("fair", "able")).tolist() == [0.6, 0.5]
+    path.write_text("model,value\nable,0.5\nable,0.5\nable,0.1\n")
+    with pytest.raises(SourceUnreadable, match="row 4: able is there already, with another value"):
+        read_truth(path, ("able",))
+    path.write_text("model,value\nable\n")
+    with pytest.raises(SourceUnreadable, match="row 2: write model,value"):
+        read_truth(path, ("able",))
 
 
 def test_bad_folders_and_truths_are_named(folder, tmp_path):

@@ -307,6 +307,10 @@ def published_ground(
         NotPublished: if the results have not the universal data set, or none of the models.
         ResultsMixed: if results are of several sources, protocols or metrics of a data set, and none is named.
     """
+    if not results:
+        raise InvalidTask(
+            f"{suite.name} is about published results, and none are here; `mllctl bench import FILE` first"
+        )
     asked = {"source": source, "metric": metric, "protocol": protocol}
     named = {kind: getattr(suite, kind) if name is None else name for kind, name in asked.items()}
     table = matrix(results, **named)

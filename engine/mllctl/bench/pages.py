@@ -93,7 +93,7 @@ def _apart(section: Section, run: int) -> Section:
 def _facts(run: StoredRun) -> str:
     made = ", ".join(f"{name} {value}" for name, value in run.plan.versions.items())
     seeds = ", ".join(map(str, run.plan.settings["seeds"]))
-    whole = "" if run.finished else " It was interrupted: some numbers are missing."
+    whole = "" if run.finished else " It is not finished: some numbers are missing."
     return f"Run {run.run}, {run.started:%Y-%m-%d %H:%M} UTC, seeds {seeds}; {made}.{whole}"
 
 

@@ -55,7 +55,7 @@ def add_cells(path: Path | str, run: int, cells: Sequence[Cell]) -> None:
     """Add what methods said and what came of it, all or nothing.
 
     Raises:
-        SourceUnreadable: if the file cannot be used.
+        SourceUnreadable: if the file cannot be used, or some of it is there: another process makes the same run.
     """
     add_cell = """
         INSERT INTO bench_cell
@@ -75,7 +75,11 @@ def add_cells(path: Path | str, run: int, cells: Sequence[Cell]) -> None:
         ):
             if rows:
                 columns = {name: [_plain(getattr(row, name)) for row in rows] for name in names}
-                db.execute(query, {"run": run, **columns})
+                try:
+                    db.execute(query, {"run": run, **columns})
+                except duckdb.ConstraintException as error:
+                    reason = f"another process makes run {run}, too; wait for it, or begin one of your own with --fresh"
+                    raise SourceUnreadable(path, reason) from error
 
 
 def finish_run(path: Path | str, run: int) -> None:

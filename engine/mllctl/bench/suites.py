@@ -165,12 +165,13 @@ def present_tasks(suite: Suite, data: Path | None = None) -> tuple[list[Task], t
         folder = (data or suite.home) / declared.folder
         if not folder.is_dir():
             cure = f"; it is {declared.recipe}" if declared.recipe else ""
-            missing.append(f"{declared.name}: no folder {folder if data else declared.folder}{cure}")
+            where = folder if data else f"{declared.folder} beside the suite, and no --data DIR"
+            missing.append(f"{declared.name}: no folder {where}{cure}")
             continue
         task = _folder_task(declared, folder)
         present.append(task)
         if wrong := _other_than_declared(declared, task):
-            missing.append(f"{declared.name}: {wrong}")
+            missing.append(f"{declared.name}: {wrong}; it is run all the same")
     return present, tuple(missing)
 
 
@@ -179,7 +180,9 @@ def _folder_task(declared: DeclaredTask, folder: Path) -> Task:
     classes = declared.classes or found
     if not classes:
         raise SourceUnreadable(folder, "no class folders in it; images are looked for in FOLDER/CLASS/*.jpg")
-    examples = read_examples(folder, classes)
+    if len(classes) < 2:
+        raise SourceUnreadable(folder, "one class alone makes no task; images are looked for in FOLDER/CLASS/*.jpg")
+    examples = read_examples(folder, classes, cure="name folders as the classes, or add it to the task's classes")
     if not declared.classes:
         classes = tuple(clean_classes([name.replace("_", " ") for name in classes]))
     return Task(

@@ -4,6 +4,7 @@ The SQL is here and not in `hub`: results belong to no hub, are shared by all of
 are only added. The file is open no longer than a function runs, and a process that is killed leaves it as it was.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mllctl.published.records import Imported, Result
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 VERSION = 1
+PATIENCE = 60.0  # seconds to wait for another process that has the file open
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def opened(path: Path | str, write: bool = False) -> Iterator[duckdb.DuckDBPyCon
     if not write and not Path(path).exists():
         raise SourceUnreadable(path, "no such file of results; `mllctl bench run` or `mllctl bench import` makes one")
     try:
-        with duckdb.connect(str(path), read_only=not write) as db:
+        with _connected(path, write) as db:
             db.execute("BEGIN")
             # Asked of the file and not of the folder: a first import that was killed leaves a file without tables.
             if write and not db.execute("FROM duckdb_tables()").fetchall():
@@ -158,8 +160,21 @@ def opened(path: Path | str, write: bool = False) -> Iterator[duckdb.DuckDBPyCon
         raise SourceUnreadable(path, "it is open here already; close it first") from error
     except duckdb.IOException as error:
         if "lock" in str(error):
-            raise SourceUnreadable(path, "another process has it open; try again when it is done") from error
+            reason = f"another process has had it open for {PATIENCE:.0f} s; close it there, then try again"
+            raise SourceUnreadable(path, reason) from error
         raise SourceUnreadable(path, "not a DuckDB file, or no place for one; name another") from error
+
+
+def _connected(path: Path | str, write: bool) -> duckdb.DuckDBPyConnection:
+    """Connect; wait for another process, which may be looking at a run that is not done yet."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=not write)
+        except duckdb.IOException as error:
+            if "lock" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.1)
 
 
 def _need_layout(db: duckdb.DuckDBPyConnection, path: Path | str) -> None:

@@ -41,13 +41,19 @@ class Examples:
     skipped: tuple[Skipped, ...] = ()
 
 
-def read_examples(folder: Path | str, classes: Sequence[str], passed: Callable[[str], None] | None = None) -> Examples:
+def read_examples(
+    folder: Path | str,
+    classes: Sequence[str],
+    passed: Callable[[str], None] | None = None,
+    cure: str = "name folders as the classes, or add it with --class",
+) -> Examples:
     """List the images of a folder whose folders are named as the classes.
 
     Args:
         folder: DIR/CLASS/*.jpg.
         classes: of the task.
         passed: told of each file that has no image's ending.
+        cure: what to do where a folder is none of the classes.
 
     Raises:
         InvalidTask: if a folder is none of the classes.
@@ -61,7 +67,6 @@ def read_examples(folder: Path | str, classes: Sequence[str], passed: Callable[[
             continue
         place = finder.find(row.word)
         if place == NONE:
-            cure = "name folders as the classes, or add it with --class"
             raise InvalidTask(f"{folder}: {row.word!r} is none of the classes; {cure}")
         uris.append(row.uri)
         truth.append(place)

@@ -51,6 +51,11 @@ def image_features(
     rows = list(list_images([str(folder)], FOLDER, None, passed))
     skipped = [row for row in rows if isinstance(row, Skipped)]
     usable = [row for row in rows if not isinstance(row, Skipped)]
+    home = Path(folder).absolute()
+    loose = [row for row in usable if Path(row.uri).absolute().parent == home]
+    if len(loose) < len(usable):
+        skipped += [Skipped(row.uri, "not in a class folder") for row in loose]
+        usable = [row for row in usable if row not in loose]
     if len({row.word for row in usable}) == 1:
         one = usable[0].word
         raise InvalidTask(f"{folder}: all images are of {one!r}; put those of each class into a folder of its own")

@@ -124,6 +124,6 @@ def best_teller(hub: Hub, among: Sequence[str] | None = None) -> tuple[StoredMod
     if best is None:
         bundled = hub.manifest.read_only
         reason = "the bundled demo hub is without embeddings, by which images are compared" if bundled else None
-        cure = "mllctl demo build DIR" if bundled else "mllctl label --all"
+        cure = "mllctl demo build DIR`, then `mllctl select --hub DIR" if bundled else "mllctl label --all"
         raise StageMissing(reason or "no model that may be loaded has embeddings of the hub's images", cure)
     return best[1:]

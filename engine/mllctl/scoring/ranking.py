@@ -1,7 +1,7 @@
 """`rank_models`: a table of models and scores, how well each score agrees with the truth and with the others."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -31,18 +31,22 @@ class _Given:
     def summary(self) -> kernels.FeatureSummary:
         return kernels.FeatureSummary.of(self.model.features, self.labels)
 
+    @property
+    def f_labels(self) -> Float | None:
+        """F-labels; None where there are none, or all images have the same: then there is nothing to be told."""
+        f_labels = self.task.f_labels
+        return None if f_labels is None or (f_labels == f_labels[0]).all() else f_labels
 
-def _emms(given: _Given) -> float | None:
-    f_labels, features = given.task.f_labels, given.model.features
-    if f_labels is None or len(features) <= features.shape[1]:
-        return None
-    if given.task.by_class:
-        return kernels.emms_of(given.summary, f_labels).score
-    return kernels.emms(features, f_labels).score
+    @cached_property
+    def emms(self) -> kernels.Emms | None:
+        f_labels, features = self.f_labels, self.model.features
+        if f_labels is None or len(features) <= features.shape[1]:
+            return None
+        return kernels.emms_of(self.summary, f_labels) if self.task.by_class else kernels.emms(features, f_labels)
 
 
 def _logme_f(given: _Given) -> float | None:
-    f_labels = given.task.f_labels
+    f_labels = given.f_labels
     if f_labels is None:
         return None
     by_image = f_labels[given.labels] if given.task.by_class else f_labels
@@ -69,14 +73,14 @@ def _parc(given: _Given) -> float | None:
 
 def _of_labels(score: Callable[[_Given], float | None]) -> Callable[[_Given], float | None]:
     """A score of classes, which a task of texts, boxes or targets alone does not have."""
-    return lambda given: None if given.task.labels is None else score(given)
+    return lambda given: None if given.task.labels is None or len(given.task.classes) < 2 else score(given)
 
 
 # Name -> the score of a model, None where it lacks what the score needs.
 SCORES: Mapping[str, Callable[[_Given], float | None]] = MappingProxyType(
     {
         "logme": _of_labels(lambda given: kernels.logme_of(given.summary)),
-        "emms": _emms,
+        "emms": lambda given: None if given.emms is None else given.emms.score,
         "h_score": _of_labels(lambda given: kernels.h_score_of(given.summary)),
         "regularized_h_score": _of_labels(lambda given: kernels.regularized_h_score_of(given.summary)),
         "transrate": _of_labels(lambda given: kernels.transrate_of(given.summary)),
@@ -93,10 +97,12 @@ SCORES: Mapping[str, Callable[[_Given], float | None]] = MappingProxyType(
     }
 )
 OF_F_LABELS = ("emms", "logme_f")
-LABELS = "labels, a category an image; of texts and boxes emms and logme_f tell, of numbers logme_regression"
+# Of features as many as images, and more, they say how many there are.
+OF_FEW_FEATURES = ("h_score", "transrate", "sfda")
+LABELS = "labels of two categories at least; of texts and boxes emms and logme_f tell, of numbers logme_regression"
 NEEDS = {
-    "emms": "f_labels.npz or --encoders, and more images than features",
-    "logme_f": "f_labels.npz or --encoders",
+    "emms": "F-labels of f_labels.npz or --encoders, not the same of all images, and more images than features",
+    "logme_f": "F-labels of f_labels.npz or --encoders, not the same of all images",
     "logme_regression": "targets (n, t), or boxes",
     "leep": f"outputs and {LABELS}",
     "nce": f"outputs and {LABELS}",
@@ -117,6 +123,9 @@ class Ranking:
         truth: what each model really reached, shape (m,); None if not known.
         tau: weighted Kendall tau of each score with the truth over the models it has, shape (s,); nan where undefined.
         agreement: of each two scores with each other, shape (s, s).
+        weights: of each model the weights that EMMS gave the encoders of the F-labels, shape (m, k), nan where it has
+            no score; None if it was not asked.
+        notes: which models lack what a score needs, and which scores say little of them, a sentence each.
     """
 
     models: tuple[str, ...]
@@ -127,10 +136,18 @@ class Ranking:
     truth: Float | None
     tau: Float
     agreement: Float
+    weights: Float | None
+    notes: tuple[str, ...]
+
+    @property
+    def without(self) -> tuple[tuple[str, ...], ...]:
+        """Of each score, the models that have none."""
+        none = np.isnan(self.values)
+        return tuple(tuple(self.models[m] for m in np.flatnonzero(none[:, s])) for s in range(len(self.scores)))
 
     def best_first(self, score: int = 0) -> list[int]:
-        """Return the models by a score, ties to the first, those without last."""
-        values = np.where(np.isnan(self.values[:, score]), -np.inf, self.values[:, score])
+        """Return the models by a score, ties to the first, those without last; what rounding parts is a tie."""
+        values = np.where(np.isnan(self.values[:, score]), -np.inf, _rounded(self.values[:, score]))
         return [int(m) for m in np.argsort(-values, kind="stable")]
 
 
@@ -153,6 +170,9 @@ def rank_models(
     """
     check_scores(scores)
     values = np.full((len(task.models), len(scores)), np.nan)
+    weights = None
+    if "emms" in scores and task.f_labels is not None:
+        weights = np.full((len(task.models), task.f_labels.shape[2]), np.nan)
     seconds, summing = np.zeros(values.shape), np.zeros(len(task.models))
     for m, model in enumerate(task.models):
         begin = time.perf_counter()
@@ -167,6 +187,8 @@ def rank_models(
             values[m, s] = np.nan if found is None else found
             if progress:
                 progress(model.name, task.images * (s + 1) // len(scores), task.images)
+        if weights is not None and given.emms is not None:
+            weights[m] = given.emms.weights
     for s, name in enumerate(scores):
         if np.isnan(values[:, s]).all():
             raise InvalidTask(f"no model has what {name} needs: {NEEDS.get(name, LABELS)}; leave it out")
@@ -180,7 +202,24 @@ def rank_models(
         truth=truth,
         tau=np.array([np.nan if truth is None else _tau(column, truth) for column in columns]),
         agreement=np.array([[_tau(one, other) for other in columns] for one in columns]),
+        weights=weights,
+        notes=tuple(_notes(task, scores, values)),
     )
+
+
+def _notes(task: FeatureTask, scores: Sequence[str], values: Float) -> Iterator[str]:
+    """Say where a table is not what it looks like."""
+    many = len(task.models)
+    for s, name in enumerate(scores):
+        if lacking := int(np.isnan(values[:, s]).sum()):
+            need = NEEDS.get(name, LABELS)
+            yield f"{name}: none for {lacking} of {many} models, which stand last unranked; it needs {need}"
+    wide = [model for model in task.models if model.features.shape[1] >= task.images]
+    if wide and (few := [name for name in scores if name in OF_FEW_FEATURES]):
+        yield (
+            f"{', '.join(few)}: {len(wide)} of {many} models have no more images ({task.images}) than features; "
+            "it is these that are counted then, more than how good they are: logme or regularized_h_score is better"
+        )
 
 
 def check_scores(scores: Sequence[str]) -> None:
@@ -200,4 +239,10 @@ def check_scores(scores: Sequence[str]) -> None:
 
 def _tau(one: Float, other: Float) -> float:
     both = ~np.isnan(one) & ~np.isnan(other)
-    return weighted_tau(one[both], other[both])
+    return weighted_tau(_rounded(one[both]), _rounded(other[both]))
+
+
+def _rounded(values: Float) -> Float:
+    """Round to nine digits of the largest: an order must not be that of rounding errors."""
+    largest = np.max(np.abs(values), initial=0, where=np.isfinite(values))
+    return np.round(values / largest, 9) if largest > 0 else values

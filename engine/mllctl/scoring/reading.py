@@ -16,7 +16,7 @@ Arrays are read without pickle.
 
 import csv
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +30,7 @@ from mllctl.scoring.boxes import normalised_boxes
 F_LABELS = "f_labels.npz"
 ENDINGS = (".npz", ".parquet")
 TOLD = ("labels", "texts", "boxes", "targets")
+SUM_TOLERANCE = 0.01  # of probabilities, which may be saved in half precision
 SHAPES = "features (n, d), and labels (n,), texts (n,), boxes (n, 4) or targets (n, t)"
 COLUMNS = {
     "feature": "features",
@@ -141,16 +142,21 @@ def read_truth(path: Path, models: tuple[str, ...]) -> Float:
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
     except (OSError, UnicodeDecodeError) as error:
         raise SourceUnreadable(path, f"cannot be read: {error}") from error
+    header = [name.strip() for name in rows[0]] if rows else []
+    place = (header.index("model"), header.index("value")) if {"model", "value"} <= {*header} else (0, 1)
     found: dict[str, float] = {}
     for number, row in enumerate(rows[1:], start=2):
         try:
-            name, value = row[:2]
-            found[name.strip()] = float(value)
-        except ValueError as error:
+            name, value = row[place[0]].strip(), float(row[place[1]])
+        except (ValueError, IndexError) as error:
             raise SourceUnreadable(path, f"row {number}: write model,value with a number") from error
+        if found.setdefault(name, value) != value:
+            raise SourceUnreadable(path, f"row {number}: {name} is there already, with another value; remove one")
     missing = [name for name in models if not np.isfinite(found.get(name, np.nan))]
     if missing:
-        raise SourceUnreadable(path, f"no finite value for {missing[0]}; give a row model,value a model")
+        raise SourceUnreadable(
+            path, f"no finite value for {missing[0]}; give a header model,value and a row a model below it"
+        )
     return np.array([found[name] for name in models])
 
 
@@ -159,7 +165,10 @@ def _arrays(path: Path) -> dict[str, AnyArray]:
     arrays = _npz(path) if path.suffix == ".npz" else _parquet(path)
     told = [name for name in TOLD if name in arrays]
     if "features" not in arrays or not told:
-        raise SourceUnreadable(path, f"no array {'labels' if 'features' in arrays else 'features'}; save {SHAPES}")
+        lacking = "labels" if "features" in arrays else "features"
+        if path.suffix != ".npz":
+            raise SourceUnreadable(path, f"no column {lacking[:-1]}; columns are {', '.join(COLUMNS)}, a row an image")
+        raise SourceUnreadable(path, f"no array {lacking}; save {SHAPES}")
     rows = len(arrays[told[0]]) if arrays[told[0]].ndim else 0
     checked: dict[str, AnyArray] = {}
     for name, kinds in (("labels", "iuU"), ("texts", "U")):
@@ -170,13 +179,21 @@ def _arrays(path: Path) -> dict[str, AnyArray]:
     for name in ("targets", "features", "outputs"):
         if name in arrays:
             checked[name] = _matrix(path, name, arrays[name], rows)
-    if (checked.get("outputs", np.zeros(1)) < 0).any():
+    outputs = checked.get("outputs", np.ones((1, 1)))
+    if (outputs < 0).any():
         raise SourceUnreadable(path, "outputs must be probabilities, at least 0; logits are not")
+    if (off := np.abs(outputs.sum(axis=1) - 1) > SUM_TOLERANCE).any():
+        row = int(off.argmax())
+        raise SourceUnreadable(
+            path, f"outputs must be probabilities that sum to 1; those of row {row} sum to {outputs[row].sum():.4g}"
+        )
     return checked
 
 
 def _words(path: Path, name: str, values: AnyArray, rows: int, kinds: str) -> AnyArray:
-    if values.ndim != 1 or values.dtype.kind not in kinds or not len(values) == rows > 0:
+    if rows == 0:
+        raise SourceUnreadable(path, f"{name} are of no image; save a row an image")
+    if values.ndim != 1 or values.dtype.kind not in kinds or len(values) != rows:
         wanted = "integers or texts" if "i" in kinds else "texts"
         raise SourceUnreadable(path, f"{name} must be {wanted}, one an image, got {values.dtype} {values.shape}")
     return values
@@ -212,7 +229,13 @@ def _npz(path: Path) -> dict[str, AnyArray]:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceUnreadable(path, f"not an .npz of plain arrays: {error}") from error
+        # NumPy's own words for these recommend pickle.
+        reason = str(error).partition(" when allow_pickle=")[0]
+        if "allow_pickle" in reason:
+            reason = "no such file, or not one of NumPy's"
+        if "Object arrays" in reason:
+            reason += "; save texts as np.asarray(texts, dtype=str)"
+        raise SourceUnreadable(path, f"not an .npz of plain arrays: {reason}") from error
 
 
 def _parquet(path: Path) -> dict[str, AnyArray]:
@@ -221,14 +244,22 @@ def _parquet(path: Path) -> dict[str, AnyArray]:
 
     try:
         table = parquet.read_table(path)
-        arrays: dict[str, AnyArray] = {
-            ours: np.array(table.column(theirs).to_pylist())
-            for theirs, ours in COLUMNS.items()
-            if theirs in table.column_names
-        }
+        columns = {name: table.column(name).to_pylist() for name in COLUMNS if name in table.column_names}
+        for name, rows in columns.items():
+            _check_rows(path, name, rows)
+        arrays: dict[str, AnyArray] = {COLUMNS[name]: np.array(rows) for name, rows in columns.items()}
     except (OSError, ValueError, pa.ArrowException) as error:
         raise SourceUnreadable(path, f"not Parquet with columns such as feature and label: {error}") from error
     return arrays
+
+
+def _check_rows(path: Path, column: str, rows: Sequence[object]) -> None:
+    """Refuse rows that are empty, or not as long as the first."""
+    width = len(rows[0]) if rows and isinstance(rows[0], list) else None
+    for number, row in enumerate(rows):
+        if row is None or (isinstance(row, list) and (None in row or len(row) != width)):
+            wanted = "a value" if width is None else f"{width} numbers, as row 0 has"
+            raise SourceUnreadable(path, f"row {number}, column {column}: must be {wanted}")
 
 
 def _f_labels(path: Path, images: int, classes: int) -> tuple[Float | None, tuple[str, ...]]:
