@@ -185,8 +185,8 @@ def select(
     precision on the class, blended with the mean over the task. Three answers stand side by side, with how sure they
     are and the Python that uses them; the verdict may be to take the best-overall model instead. With --examples the
     candidates are loaded and shown images of yours, which count the more the more there are; with --unlabelled one
-    model is, which says what sample images they are like. Images that cannot be read
-    are reported and skipped (exit code 3).
+    model is, which says what sample images they are like (by embeddings of these, which the bundled hub is without).
+    Images that cannot be read are reported and skipped (exit code 3).
 
     Example: mllctl select --classes classes.txt --domain satellite
     """

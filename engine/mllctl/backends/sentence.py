@@ -216,7 +216,7 @@ def _snapshot(name: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = "no such folder, and Hugging Face has no such model or cannot be reached"
-        cure = f"give {DEFAULT}, an id of sentence-transformers, or the folder of a copy"
+        cure = f"give {', '.join((DEFAULT, *PACKAGED_ENCODERS))}, an id of sentence-transformers, or a folder"
         raise ModelNotLoadable(name, f"{reason}; {cure}") from error
 
 
