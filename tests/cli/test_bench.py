@@ -142,7 +142,8 @@ def test_published_results_are_imported_and_asked(run, tmp_path):
     inb = {row["task"]: row["value"] for row in ran.json if (row["method"], row["metric"]) == ("inb", "top-1")}
     # On MNIST the best of ImageNet has no value, and ViT-B-32 is the next.
     assert inb == {"EuroSAT": 0.6, "MNIST": 0.8, "mean": pytest.approx(0.7)}
-    assert "left out mll: needs labels of a hub" in ran.err
+    assert "mll-k1, mll-k3: needs labels of a hub" in ran.err
+    assert len([line for line in ran.err.splitlines() if "left out" in line]) == 3
     assert run("bench", "grow", "published", "--orders", "2").code == 0
     assert run("bench", "report").code == 0
     refused = run("bench", "ablate", "published", "--alpha", "0.5")

@@ -65,7 +65,7 @@ def plan_run(
 
 
 def methods_for(suite: Suite, ground: Ground, wanted: Sequence[str] = ()) -> tuple[list[Method], list[str]]:
-    """Return the methods that can be asked on every task of a ground, and why others cannot, a sentence each.
+    """Return the methods that can be asked on every task of a ground, and why others cannot, a sentence a reason.
 
     Args:
         suite: its methods are asked unless others are wanted.
@@ -76,13 +76,15 @@ def methods_for(suite: Suite, ground: Ground, wanted: Sequence[str] = ()) -> tup
         InvalidTask: if none can be asked.
     """
     names = wanted or suite.methods or tuple(METHODS)
-    usable, left = [], []
+    usable: list[Method] = []
+    lacks: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         lacking = next((lack for task in ground.tasks if (lack := task.lacks(METHODS[name]))), "")
         if lacking:
-            left.append(f"{name}: needs {lacking}")
+            lacks.setdefault(lacking, []).append(name)
         else:
             usable.append(METHODS[name])
+    left = [f"{', '.join(few)}: needs {lacking}" for lacking, few in lacks.items()]
     if not usable:
         raise InvalidTask(f"{suite.name}: no method can be asked; {'; '.join(left)}")
     return usable, left
