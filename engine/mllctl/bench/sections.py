@@ -15,6 +15,7 @@ from mllctl.methods import METHODS
 from mllctl.published import paper_results, paper_slips
 
 SPOKES = 7  # of a spider, as the paper's Figure 1 has it
+MOST_MODELS = 12  # in a spider: with more, lines cannot be told apart
 SIGNIFICANT = 0.05
 # Column of the tables that look like the paper's Tables 1 and 2: the methods it compares, then ours.
 LIKE_TABLES = {
@@ -91,9 +92,9 @@ def _of_run(stored: StoredRun, outcomes: Sequence[Outcome]) -> Iterator[Section]
         if any(row.method in LIKE_TABLES[k][2:4] for row in rows):
             yield _like_table(stored, number, k, rows, means)
     if reached := [one for one in outcomes if one.metric == REACHED]:
-        yield _models_figure(suite, command, reached)
-        if section := _classes_figure(suite, command, outcomes):
-            yield section
+        for section in (_models_figure(suite, command, reached), _classes_figure(suite, command, outcomes)):
+            if section:
+                yield section
 
 
 def _methods(stored: StoredRun, rows: Sequence[Row], means: Sequence[Row]) -> Section:
@@ -202,14 +203,14 @@ def _percent_of(row: Row | None, most: int) -> str:
     return f"{100 * row.value:.1f}" + (f" (of {row.tasks})" if row.tasks < most else "")
 
 
-def _models_figure(suite: str, command: str, reached: Sequence[Outcome]) -> Section:
+def _models_figure(suite: str, command: str, reached: Sequence[Outcome]) -> Section | None:
     tasks = _spread(list(dict.fromkeys(one.task for one in reached)), SPOKES)
+    if len(tasks) < 3:
+        return None
     lines = _lines({(one.method, one.task): one.value for one in reached}, tasks)
-    title = f"top-1 of {len(lines)} models over {len(tasks)} tasks"
-    text = (
-        "As the paper's Figure 1 (a): what each model reaches on tasks spread over the suite; no model is best on all."
-    )
-    figure = spider_svg(title, tasks, lines) if len(tasks) > 2 else None
+    shown, who = _telling(lines)
+    text = f"As the paper's Figure 1 (a): what models reach on tasks spread over the suite; {who}"
+    figure = spider_svg(f"top-1 of {len(shown)} models over {len(tasks)} tasks", tasks, shown)
     return Section(f"{suite}-figure-1a", f"{suite}: Figure 1 (a), models over tasks", command, text, None, figure)
 
 
@@ -227,10 +228,9 @@ def _classes_figure(suite: str, command: str, outcomes: Sequence[Outcome]) -> Se
         return None
     spokes = [metric for metric in values[task] if metric in telling]
     lines = _lines({(one.method, one.metric): one.value for one in known if one.task == task}, spokes)
-    figure = spider_svg(f"F1 of {len(lines)} models over classes of {task}", [s[len(F1) :] for s in spokes], lines)
-    text = (
-        f"As the paper's Figure 1 (b): the F1 of each model over classes of one task, {task}; no model is best on all."
-    )
+    shown, who = _telling(lines)
+    figure = spider_svg(f"F1 of {len(shown)} models over classes of {task}", [s[len(F1) :] for s in spokes], shown)
+    text = f"As the paper's Figure 1 (b): the F1 of models over classes of one task, {task}; {who}"
     return Section(f"{suite}-figure-1b", f"{suite}: Figure 1 (b), models over classes", command, text, None, figure)
 
 
@@ -240,6 +240,22 @@ def _lines(values: dict[tuple[str, str], float | None], spokes: Sequence[str]) -
         Line(model.removeprefix("model: "), np.array([values.get((model, s)) for s in spokes], dtype=np.float64))
         for model in models
     ]
+
+
+def _telling(lines: Sequence[Line]) -> tuple[list[Line], str]:
+    """Return those of the lines that can be shown together, and who is best, in words.
+
+    Where there are too many, those that are best on a spoke come first, then the best on average.
+    """
+    values = np.nan_to_num(np.array([line.values for line in lines]), nan=-1.0)
+    everywhere = np.flatnonzero((values == values.max(axis=0)).all(axis=1))
+    who = f"{lines[everywhere[0]].name} is best on all of these." if len(everywhere) else "no model is best on all."
+    if len(lines) <= MOST_MODELS:
+        return list(lines), who
+    order = [*values.argmax(axis=0).tolist(), *np.argsort(-values.mean(axis=1), kind="stable").tolist()]
+    kept = sorted(list(dict.fromkeys(order))[:MOST_MODELS])
+    who += f" Of {len(lines)} models, those that are best on one, then the best on average."
+    return [lines[m] for m in kept], who
 
 
 # -- ablations ------------------------------------------------------------------------------------------
