@@ -20,6 +20,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
 }
 COLOURS = ("#1b6ca8", "#c8553d", "#588b3c", "#7d5ba6", "#d39c2f", "#3a9d9d", "#9b3d6e", "#6b6b6b", "#a0522d", "#2f4f8f")
+WHEEL, LETTER, SMALL_LETTER = 3.6, 0.075, 0.06  # inches
 DASHES = ("-", "--", ":")
 
 
@@ -52,7 +53,11 @@ def spider_svg(title: str, axes: Sequence[str], lines: Sequence[Line]) -> str:
 
 
 def _spider(title: str, axes: Sequence[str], lines: Sequence[Line]) -> str:
-    figure, plot = _figure((7.6, 5.2), polar=True)
+    # Inches: names stand left and right of the wheel, then the legend.
+    beside = 0.25 + LETTER * max(map(len, axes))
+    legend = 0.7 + SMALL_LETTER * max(len(line.name) for line in lines)
+    width, height = 2 * beside + WHEEL + legend, WHEEL + 1.6
+    figure, plot = _figure((width, height), polar=True)
     angles = np.linspace(0, 2 * np.pi, len(axes), endpoint=False)
     for n, line in enumerate(lines):
         values = np.nan_to_num(line.values)
@@ -76,7 +81,8 @@ def _spider(title: str, axes: Sequence[str], lines: Sequence[Line]) -> str:
     plot.tick_params(axis="y", labelsize=7, colors="#777")
     plot.set_title(title, fontsize=10, pad=24)
     figure.legend(loc="center right", fontsize=7, frameon=False)
-    figure.subplots_adjust(left=0.06, right=0.66, top=0.8, bottom=0.1)
+    edge = (beside / width, (beside + WHEEL) / width)
+    figure.subplots_adjust(left=edge[0], right=edge[1], top=1 - 1 / height, bottom=0.6 / height)
     return _svg(figure)
 
 
