@@ -256,7 +256,7 @@ def hub_ground(
     selects = [partial(_select, hub, task.classes, encoder, frozenset(names)) for task in tasks]
     teller = remembered(partial(best_teller, hub, names))
     digests = [suite.digest, _manifest_digest(hub), *names, *map(str, times), *map(_task_digest, tasks)]
-    digests += sorted(contents(tasks).values())
+    digests += contents(tasks).values()
     return Ground(
         tasks=tuple(
             GroundTask(
